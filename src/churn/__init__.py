@@ -1,0 +1,1 @@
+"""Predicts employee turnover, says why, and remembers every prediction it made."""

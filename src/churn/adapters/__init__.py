@@ -1,0 +1,1 @@
+"""What fills the ports: each module is named technology + role."""

@@ -1,0 +1,47 @@
+"""Accounts, their roles, and what a username and a password may be."""
+
+import re
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from msgspec import Struct
+
+from churn.domain.errors import InvalidUsername
+
+#: Lower case, so that `Anne` and `anne` cannot be two people; no colon, which Basic auth cannot carry.
+USERNAME_PATTERN: Final = r"^[a-z0-9][a-z0-9._@-]{1,63}$"
+
+
+class Role(StrEnum):
+    """What an account may do; an admin may do all that an analyst may."""
+
+    ANALYST = "analyst"
+    ADMIN = "admin"
+
+
+class Account(Struct, frozen=True, kw_only=True):
+    """Someone who may use the service."""
+
+    username: str
+    role: Role
+    password_hash: str
+    created_at: datetime
+    disabled: bool = False
+
+    def has(self, role: Role) -> bool:
+        """Whether the account may do what `role` may."""
+        return self.role is Role.ADMIN or self.role is role
+
+
+def check_username(username: str) -> str:
+    """The username itself, if an account can have it.
+
+    Raises:
+        InvalidUsername: it does not match `USERNAME_PATTERN`.
+    """
+    if not re.fullmatch(USERNAME_PATTERN, username):
+        raise InvalidUsername(
+            "a username has 2 to 64 characters among a-z, 0-9 and . _ @ -, and starts with a letter or a digit"
+        )
+    return username

@@ -1,0 +1,140 @@
+"""The employee as the model sees them: eleven features, their bounds and their wire names."""
+
+from enum import StrEnum
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+
+class Overtime(StrEnum):
+    """Whether the employee works overtime, in the words of the wire."""
+
+    YES = "Oui"
+    NO = "Non"
+
+
+# Upper bounds are plausibility limits, not limits of the model: beyond them the value is a mistake
+# of entry. 60 years of work outlast the oldest employee accepted (70); 20,000 km is half of the
+# Earth's circumference; 10⁷ a month is far above any salary in any currency that HR systems pay in.
+Years = Annotated[int, Meta(ge=0, le=60)]
+Level = Annotated[int, Meta(ge=1, le=4)]
+EmployeeRef = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$",
+        title="Référence",
+        description="Pseudonyme de l'employé, facultatif : 1 à 64 lettres, chiffres ou . _ @ -. Jamais un nom.",
+        examples=["E-1024"],
+    ),
+]
+
+
+class Employee(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    rename={
+        "monthly_income": "revenu_mensuel",
+        "commute_distance": "distance_domicile_travail",
+        "environment_satisfaction": "satisfaction_environnement",
+        "overtime": "heures_supp",
+        "years_since_promotion": "annees_promo",
+        "work_life_balance": "satisfaction_equilibre",
+        "stock_option_level": "pee",
+        "years_in_role": "poste_actuel",
+        "years_at_company": "anciennete",
+        "total_working_years": "exp_totale",
+    },
+):
+    """Un employé : les onze variables du modèle et un pseudonyme facultatif."""
+
+    age: Annotated[int, Meta(ge=18, le=70, title="Âge", description="Âge en années.", examples=[41])]
+    monthly_income: Annotated[
+        float,
+        Meta(ge=0, le=10_000_000, title="Revenu mensuel", description="Revenu mensuel brut.", examples=[5993]),
+    ]
+    commute_distance: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=20_000,
+            title="Distance domicile-travail",
+            description="Distance entre le domicile et le lieu de travail.",
+            examples=[1],
+        ),
+    ]
+    environment_satisfaction: Annotated[
+        Level,
+        Meta(
+            title="Satisfaction envers l'environnement",
+            description="Satisfaction envers l'environnement de travail, de 1 (faible) à 4 (très élevée).",
+            examples=[2],
+        ),
+    ]
+    overtime: Annotated[
+        Overtime,
+        Meta(title="Heures supplémentaires", description="Fait des heures supplémentaires.", examples=["Oui"]),
+    ]
+    years_since_promotion: Annotated[
+        Years,
+        Meta(
+            title="Années depuis la promotion",
+            description="Années écoulées depuis la dernière promotion.",
+            examples=[0],
+        ),
+    ]
+    work_life_balance: Annotated[
+        Level,
+        Meta(
+            title="Équilibre vie professionnelle - vie privée",
+            description="Satisfaction envers cet équilibre, de 1 (faible) à 4 (très élevée).",
+            examples=[1],
+        ),
+    ]
+    stock_option_level: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=100,
+            title="Plan d'épargne entreprise",
+            description="Niveau de participation au plan d'épargne entreprise (PEE).",
+            examples=[0],
+        ),
+    ]
+    years_in_role: Annotated[
+        Years,
+        Meta(title="Années au poste actuel", description="Années passées au poste actuel.", examples=[4]),
+    ]
+    years_at_company: Annotated[
+        Years,
+        Meta(title="Ancienneté", description="Années passées dans l'entreprise.", examples=[6]),
+    ]
+    total_working_years: Annotated[
+        float,
+        Meta(ge=0, le=60, title="Expérience totale", description="Années d'expérience au total.", examples=[8]),
+    ]
+    employee_ref: EmployeeRef | UnsetType = UNSET
+
+    def features(self) -> tuple[float, ...]:
+        """The eleven model inputs in the order of `FEATURES`; overtime is 1.0 for `Oui`, 0.0 for `Non`."""
+        return (
+            self.age,
+            self.monthly_income,
+            self.commute_distance,
+            self.environment_satisfaction,
+            1.0 if self.overtime is Overtime.YES else 0.0,
+            self.years_since_promotion,
+            self.work_life_balance,
+            self.stock_option_level,
+            self.years_in_role,
+            self.years_at_company,
+            self.total_working_years,
+        )
+
+
+#: Wire names of the model's inputs, in the order in which every vector, matrix and bundle holds them.
+FEATURES: Final[tuple[str, ...]] = tuple(
+    field.encode_name for field in msgspec.structs.fields(Employee) if field.name != "employee_ref"
+)

@@ -1,0 +1,73 @@
+"""What can go wrong, in the words of the domain.
+
+No error carries a secret or an employee's value: adapters and the HTTP layer may show any of these.
+"""
+
+
+class ChurnError(Exception):
+    """The root of every error that churn raises on purpose."""
+
+
+class UsernameTaken(ChurnError):
+    """An account of that name exists already."""
+
+    def __init__(self, username: str) -> None:
+        super().__init__(f"the username {username!r} is taken")
+        self.username = username
+
+
+class UnknownAccount(ChurnError):
+    """No account has that name."""
+
+    def __init__(self, username: str) -> None:
+        super().__init__(f"there is no account {username!r}")
+        self.username = username
+
+
+class InvalidUsername(ChurnError):
+    """The name is not one an account can have."""
+
+
+class WeakPassword(ChurnError):
+    """The password breaks the policy; the message says how, and never repeats the password."""
+
+
+class InvalidCredentials(ChurnError):
+    """Unknown user, wrong password or disabled account: the caller is not told which."""
+
+    def __init__(self) -> None:
+        super().__init__("the username or the password is wrong")
+
+
+class TooManyAttempts(ChurnError):
+    """Too many failed sign-ins from this address or on this account."""
+
+    def __init__(self, retry_after: float) -> None:
+        """`retry_after` is in seconds."""
+        super().__init__("too many failed sign-ins")
+        self.retry_after = retry_after
+
+
+class Unavailable(ChurnError):
+    """Something that the service needs does not answer; the same request may succeed later."""
+
+    def __init__(self, message: str, *, retry_after: float = 1.0) -> None:
+        """`retry_after` is in seconds."""
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class StorageUnavailable(Unavailable):
+    """The database does not answer, or answered with an error of its own."""
+
+
+class HistoryQueueFull(Unavailable):
+    """Predictions arrive faster than the database commits them."""
+
+
+class PasswordHasherBusy(Unavailable):
+    """More sign-ins are waiting to be verified than the service allows."""
+
+
+class ModelUnavailable(Unavailable):
+    """No model can be loaded: missing, tampered with, untrusted or not fitting this version."""

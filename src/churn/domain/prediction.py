@@ -1,0 +1,84 @@
+"""A score, what it means, and the record that is kept of it."""
+
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from msgspec import UNSET, Struct, UnsetType
+
+from churn.domain.employee import Employee
+
+
+class Risk(StrEnum):
+    """How a probability reads: above the decision threshold, above the base rate, or neither."""
+
+    LOW = "low"
+    MODERATE = "moderate"
+    HIGH = "high"
+
+
+class ModelInfo(Struct, frozen=True, kw_only=True):
+    """What the rest of the service needs to know of a loaded model."""
+
+    version: str
+    """Name of the bundle's folder, unique among bundles."""
+    threshold: float
+    """Probability from which an employee is classed as leaving, in (0, 1)."""
+    base_rate: float
+    """Share of leavers in the training data, in (0, 1)."""
+    ranges: tuple[tuple[float, float], ...]
+    """Smallest and largest training value of each feature, in the order of `FEATURES`."""
+    intercept: float | None
+    """Log-odds that the contributions are added to; None if the model does not explain itself."""
+
+    def risk(self, probability: float) -> Risk:
+        """The risk that `probability`, in [0, 1], stands for under this model."""
+        if probability >= self.threshold:
+            return Risk.HIGH
+        return Risk.MODERATE if probability > self.base_rate else Risk.LOW
+
+
+class Score(Struct, frozen=True):
+    """What a model says of one employee."""
+
+    probability: float
+    """Probability of leaving, in [0, 1]."""
+    contributions: tuple[float, ...] | None
+    """Log-odds of each feature, in the order of `FEATURES`; with the model's intercept they sum to
+    the logit of `probability`. None if the model does not explain itself."""
+    out_of_range: tuple[int, ...] = ()
+    """Indices in `FEATURES` of the values that lie outside the training range: they were scored at its edge."""
+
+
+class Prediction(Struct, frozen=True, kw_only=True):
+    """One prediction, as it was answered and as it is remembered."""
+
+    id: UUID
+    """UUIDv7: sorts by the time of creation."""
+    created_at: datetime
+    account: str
+    """Username of the account that asked."""
+    model_version: str
+    threshold: float
+    intercept: float | None
+    risk: Risk
+    employee: Employee
+    score: Score
+
+    @property
+    def leaves(self) -> bool:
+        """Whether the employee is classed as leaving."""
+        return self.risk is Risk.HIGH
+
+
+class HistoryFilter(Struct, frozen=True, kw_only=True):
+    """Which predictions to look for; every criterion given must hold."""
+
+    since: datetime | UnsetType = UNSET
+    """Created at this moment or later."""
+    until: datetime | UnsetType = UNSET
+    """Created before this moment."""
+    model_version: str | UnsetType = UNSET
+    leaves: bool | UnsetType = UNSET
+    employee_ref: str | UnsetType = UNSET
+    account: str | UnsetType = UNSET

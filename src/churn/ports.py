@@ -1,0 +1,157 @@
+"""The roles that the use cases need filled, and the semantics that every adapter must keep.
+
+Each port has one contract test file under `tests/contract`, which runs over all its adapters.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import Protocol, runtime_checkable
+from uuid import UUID
+
+import numpy as np
+from msgspec import UNSET, Struct, UnsetType
+from numpy.typing import NDArray
+
+from churn.domain.account import Account, Role
+from churn.domain.employee import Employee
+from churn.domain.prediction import HistoryFilter, ModelInfo, Prediction, Score
+
+
+@runtime_checkable
+class Clock(Protocol):
+    """Tells the time."""
+
+    def now(self) -> datetime:
+        """The current moment, aware, in UTC, with microseconds. May jump when the system clock is set."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds since an arbitrary moment; never goes back."""
+        ...
+
+
+class ScoreMatrix(Struct, frozen=True):
+    """What a model says of n employees at once."""
+
+    probability: NDArray[np.float64]
+    """Shape (n,), in [0, 1]."""
+    contributions: NDArray[np.float64] | None
+    """Shape (n, 11), log-odds in the order of `FEATURES`; None if the model does not explain itself."""
+    out_of_range: NDArray[np.bool_]
+    """Shape (n, 11): whether the value lies outside the training range."""
+
+
+@runtime_checkable
+class Predictor(Protocol):
+    """Scores employees with one loaded model. Pure and thread-safe: equal inputs give equal scores."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """The loaded model's version, threshold, base rate, training ranges and intercept."""
+        ...
+
+    def predict(self, employee: Employee) -> Score:
+        """Score one employee. A value outside the training range is scored at its edge and named."""
+        ...
+
+    def predict_matrix(self, features: NDArray[np.float64]) -> ScoreMatrix:
+        """Score the n rows of `features`, shape (n, 11) in the order of `FEATURES`; n may be 0.
+
+        Row i of the result is row i of the input, equal to `predict` of that row within 1e-12.
+        """
+        ...
+
+
+@runtime_checkable
+class HistoryRepository(Protocol):
+    """Remembers every prediction."""
+
+    async def append(self, prediction: Prediction) -> None:
+        """Store one prediction; when this returns, it survives a crash of the service and of the database.
+
+        Raises:
+            StorageUnavailable: it may or may not have been stored.
+            HistoryQueueFull: it was not stored.
+        """
+        ...
+
+    async def get(self, prediction_id: UUID) -> Prediction | None:
+        """The prediction of that id, equal to what was appended, or None."""
+        ...
+
+    async def find(self, criteria: HistoryFilter, *, before: UUID | None, limit: int) -> Sequence[Prediction]:
+        """At most `limit` predictions that meet `criteria`, newest id first, with ids below `before`."""
+        ...
+
+
+@runtime_checkable
+class UserStore(Protocol):
+    """Keeps the accounts."""
+
+    async def add(self, account: Account) -> None:
+        """Store a new account, durably.
+
+        Raises:
+            UsernameTaken: the name exists, also when two adds race.
+        """
+        ...
+
+    async def get(self, username: str) -> Account | None:
+        """The account of exactly that name, disabled ones included, or None."""
+        ...
+
+    async def all(self) -> Sequence[Account]:
+        """Every account, disabled ones included, by username."""
+        ...
+
+    async def update(
+        self,
+        username: str,
+        *,
+        password_hash: str | UnsetType = UNSET,
+        role: Role | UnsetType = UNSET,
+        disabled: bool | UnsetType = UNSET,
+        if_password_hash: str | UnsetType = UNSET,
+    ) -> Account:
+        """Change what is given and return the account as it is now; announce it to `changes`.
+
+        With `if_password_hash`, nothing is changed unless the stored hash is that one: a rehash at
+        sign-in must not undo a password change that happened meanwhile.
+
+        Raises:
+            UnknownAccount: there is no such account.
+        """
+        ...
+
+    def changes(self) -> AsyncIterator[str | None]:
+        """The username of each account that is changed, by any process, from the first `anext` on.
+
+        None means that changes may have been missed (the connection was lost and is back, or has
+        just been made). Goes on for ever; close it to stop.
+        """
+        ...
+
+
+@runtime_checkable
+class PasswordHasher(Protocol):
+    """Turns a password into something that can be stored, and checks one against it."""
+
+    async def hash(self, password: str) -> str:
+        """A salted hash, in the PHC string format. Two hashes of one password differ.
+
+        Raises:
+            PasswordHasherBusy: too many calls are waiting.
+        """
+        ...
+
+    async def verify(self, password_hash: str | None, password: str) -> bool:
+        """Whether `password` is the one that was hashed; None, for an unknown user, costs the same time.
+
+        Raises:
+            PasswordHasherBusy: too many calls are waiting.
+        """
+        ...
+
+    def needs_rehash(self, password_hash: str) -> bool:
+        """Whether the hash was made with other parameters than those in force."""
+        ...

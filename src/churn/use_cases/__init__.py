@@ -1,0 +1,1 @@
+"""One class a verb: the order of the steps, and one transaction."""
