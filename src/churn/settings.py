@@ -44,6 +44,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     model_version: Annotated[
         str, Meta(description="Bundle to serve; the one that `models/ACTIVE` names when empty.")
     ] = ""
+    migrations_dir: Annotated[str, Meta(description="Folder of the database migrations.")] = msgspec.field(
+        default_factory=lambda: _packaged("migrations")
+    )
+    trusted_models: Annotated[
+        str,
+        Meta(description="SHA-256 of the manifests that may be loaded, comma-separated; `models/TRUSTED` when empty."),
+    ] = ""
     pool_size: Annotated[int, Meta(ge=2, le=100, description="Database connections per process.")] = 5
     history_queue_size: Annotated[
         int, Meta(ge=1, le=100_000, description="Predictions waiting for their commit before new ones get a 503.")

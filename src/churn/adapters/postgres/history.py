@@ -1,0 +1,253 @@
+"""Predictions in PostgreSQL, written by group commit."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Final, cast
+from uuid import UUID
+
+import asyncpg
+from msgspec import UNSET
+from sqlalchemy import Row, Select, select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from churn.adapters.postgres.engine import storage_errors
+from churn.adapters.postgres.tables import prediction as table
+from churn.domain.employee import Employee, Overtime
+from churn.domain.errors import HistoryQueueFull, StorageUnavailable
+from churn.domain.prediction import HistoryFilter, Prediction, Risk, Score
+
+_COLUMNS: Final = tuple(column.name for column in table.columns)
+_INSERT: Final = (
+    f"INSERT INTO prediction ({', '.join(_COLUMNS)}) "  # noqa: S608 - names from our own table
+    f"VALUES ({', '.join(f'${n}' for n in range(1, len(_COLUMNS) + 1))})"
+)
+#: Rows in one flush: beyond this a commit takes long enough to be felt by the first request in it.
+_LARGEST_FLUSH: Final = 1024
+
+type _Waiting = tuple[tuple[object, ...], asyncio.Future[None]]
+type FlushObserver = Callable[[int, float], None]
+
+
+def _to_row(prediction: Prediction) -> tuple[object, ...]:
+    """The values of one row, in the order of the table's columns."""
+    employee, score = prediction.employee, prediction.score
+    return (
+        prediction.id,
+        prediction.created_at,
+        prediction.account,
+        prediction.model_version,
+        prediction.threshold,
+        prediction.intercept,
+        prediction.risk.value,
+        score.probability,
+        score.contributions,
+        score.out_of_range,
+        employee.age,
+        employee.monthly_income,
+        employee.commute_distance,
+        employee.environment_satisfaction,
+        employee.overtime is Overtime.YES,
+        employee.years_since_promotion,
+        employee.work_life_balance,
+        employee.stock_option_level,
+        employee.years_in_role,
+        employee.years_at_company,
+        employee.total_working_years,
+        None if employee.employee_ref is UNSET else employee.employee_ref,
+    )
+
+
+def _from_row(row: Row[Any]) -> Prediction:
+    return Prediction(
+        id=row.id,
+        created_at=row.created_at,
+        account=row.account,
+        model_version=row.model_version,
+        threshold=row.threshold,
+        intercept=row.intercept,
+        risk=Risk(row.risk),
+        employee=Employee(
+            age=row.age,
+            monthly_income=row.monthly_income,
+            commute_distance=row.commute_distance,
+            environment_satisfaction=row.environment_satisfaction,
+            overtime=Overtime.YES if row.overtime else Overtime.NO,
+            years_since_promotion=row.years_since_promotion,
+            work_life_balance=row.work_life_balance,
+            stock_option_level=row.stock_option_level,
+            years_in_role=row.years_in_role,
+            years_at_company=row.years_at_company,
+            total_working_years=row.total_working_years,
+            employee_ref=UNSET if row.employee_ref is None else row.employee_ref,
+        ),
+        score=Score(
+            probability=row.probability,
+            contributions=None if row.contributions is None else tuple(row.contributions),
+            out_of_range=tuple(row.out_of_range),
+        ),
+    )
+
+
+def _matching(criteria: HistoryFilter) -> Select[Any]:
+    statement = select(table)
+    if criteria.since is not UNSET:
+        statement = statement.where(table.c.created_at >= criteria.since)
+    if criteria.until is not UNSET:
+        statement = statement.where(table.c.created_at < criteria.until)
+    if criteria.model_version is not UNSET:
+        statement = statement.where(table.c.model_version == criteria.model_version)
+    if criteria.leaves is not UNSET:
+        high = table.c.risk == Risk.HIGH.value
+        statement = statement.where(high if criteria.leaves else ~high)
+    if criteria.employee_ref is not UNSET:
+        statement = statement.where(table.c.employee_ref == criteria.employee_ref)
+    if criteria.account is not UNSET:
+        statement = statement.where(table.c.account == criteria.account)
+    return statement
+
+
+class PostgresHistoryRepository:
+    """Fills the port `HistoryRepository`.
+
+    `append` hands its row to one writer task, which flushes whatever has queued in one `COPY` and one
+    commit. While a flush is under way the next one gathers, so the size of a flush follows the load and
+    an idle service commits at once.
+    """
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        *,
+        queue_size: int,
+        flush_timeout: float,
+        on_flush: FlushObserver | None = None,
+    ) -> None:
+        """Start nothing yet: `start` needs a running event loop.
+
+        Args:
+            engine: where to write and read.
+            queue_size: rows that may wait for their commit; `append` refuses beyond.
+            flush_timeout: seconds that one flush may take before its rows count as failed.
+            on_flush: told the number of rows and the seconds of every successful flush.
+        """
+        self._engine = engine
+        self._queue_size = queue_size
+        self._flush_timeout = flush_timeout
+        self._on_flush = on_flush
+        self._queue: list[_Waiting] = []
+        self._queued = asyncio.Event()
+        self._stopping = False
+        self._connection: AsyncConnection | None = None
+        self._writer: asyncio.Task[None] | None = None
+
+    @property
+    def queue_depth(self) -> int:
+        """Rows waiting for a flush to begin."""
+        return len(self._queue)
+
+    async def start(self) -> None:
+        """Begin to write."""
+        self._stopping = False
+        self._writer = asyncio.create_task(self._write(), name="history-writer")
+
+    async def stop(self) -> None:
+        """Write what has queued, then give the connection back. `append` refuses from now on."""
+        self._stopping = True
+        self._queued.set()
+        if self._writer is not None:
+            await self._writer
+            self._writer = None
+        await self._disconnect()
+
+    async def append(self, prediction: Prediction) -> None:
+        """See the port."""
+        if self._stopping or len(self._queue) >= self._queue_size:
+            raise HistoryQueueFull("more predictions are waiting than the database can commit")
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.append((_to_row(prediction), done))
+        self._queued.set()
+        await done
+
+    async def get(self, prediction_id: UUID) -> Prediction | None:
+        """See the port."""
+        with storage_errors():
+            async with self._engine.connect() as connection:
+                row = (await connection.execute(select(table).where(table.c.id == prediction_id))).one_or_none()
+        return None if row is None else _from_row(row)
+
+    async def find(self, criteria: HistoryFilter, *, before: UUID | None, limit: int) -> Sequence[Prediction]:
+        """See the port."""
+        statement = _matching(criteria).order_by(table.c.id.desc()).limit(limit)
+        if before is not None:
+            statement = statement.where(table.c.id < before)
+        with storage_errors():
+            async with self._engine.connect() as connection:
+                rows = (await connection.execute(statement)).all()
+        return [_from_row(row) for row in rows]
+
+    async def _write(self) -> None:
+        while not (self._stopping and not self._queue):
+            await self._queued.wait()
+            batch, self._queue = self._queue[:_LARGEST_FLUSH], self._queue[_LARGEST_FLUSH:]
+            if not self._queue and not self._stopping:
+                self._queued.clear()
+            if batch:
+                await self._flush(batch)
+
+    async def _flush(self, batch: list[_Waiting]) -> None:
+        """Commit `batch` and answer everyone who waits for it, whatever happens."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        try:
+            async with asyncio.timeout(self._flush_timeout):
+                connection = await self._connect()
+                try:
+                    await connection.copy_records_to_table(
+                        "prediction", records=[row for row, _ in batch], columns=_COLUMNS
+                    )
+                except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError):
+                    await self._flush_one_by_one(connection, batch)
+        except Exception as error:  # noqa: BLE001 - whatever went wrong, the requests must be told
+            # The connection may be in the middle of a COPY that was cut off: a new one is certain.
+            await self._disconnect()
+            for _, done in batch:
+                _fail(done, error)
+            return
+        for _, done in batch:
+            if not done.done():
+                done.set_result(None)
+        if self._on_flush is not None:
+            self._on_flush(len(batch), loop.time() - started)
+
+    async def _flush_one_by_one(self, connection: "asyncpg.Connection[asyncpg.Record]", batch: list[_Waiting]) -> None:
+        """One row of the batch breaks a constraint: only its own request may fail."""
+        for row, done in batch:
+            try:
+                await connection.execute(_INSERT, *row)
+            except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError) as error:
+                _fail(done, error)
+
+    async def _connect(self) -> "asyncpg.Connection[asyncpg.Record]":
+        """The writer's own connection, made when there is none that is still open."""
+        if self._connection is None:
+            self._connection = await self._engine.connect()
+        driver = (await self._connection.get_raw_connection()).driver_connection
+        connection = cast("asyncpg.Connection[asyncpg.Record]", driver)
+        if connection.is_closed():
+            await self._disconnect()
+            return await self._connect()
+        return connection
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            # A broken connection must not be lent to anyone else.
+            await connection.invalidate()
+            await connection.close()
+
+
+def _fail(done: asyncio.Future[None], cause: BaseException) -> None:
+    if not done.done():
+        error = StorageUnavailable("the database did not confirm the prediction")
+        error.__cause__ = cause
+        done.set_exception(error)

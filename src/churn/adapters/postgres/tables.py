@@ -1,0 +1,77 @@
+"""The tables, as the newest migration leaves them."""
+
+from sqlalchemy import (
+    ARRAY,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Double,
+    Index,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+    false,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+account = Table(
+    "account",
+    metadata,
+    Column("username", Text, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("password_hash", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("disabled", Boolean, nullable=False, server_default=false()),
+    CheckConstraint("role IN ('analyst', 'admin')", name="role"),
+)
+
+# `account` has no foreign key to the table: an insert would lock the account's row for each prediction,
+# and accounts are disabled, never deleted.
+prediction = Table(
+    "prediction",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("account", Text, nullable=False),
+    Column("model_version", Text, nullable=False),
+    Column("threshold", Double, nullable=False),
+    Column("intercept", Double),
+    Column("risk", Text, nullable=False),
+    Column("probability", Double, nullable=False),
+    Column("contributions", ARRAY(Double), comment="Log-odds, in the order of the eleven features below."),
+    Column("out_of_range", ARRAY(SmallInteger), nullable=False, comment="Positions of values scored at the edge."),
+    Column("age", SmallInteger, nullable=False),
+    Column("monthly_income", Double, nullable=False),
+    Column("commute_distance", Double, nullable=False),
+    Column("environment_satisfaction", SmallInteger, nullable=False),
+    Column("overtime", Boolean, nullable=False),
+    Column("years_since_promotion", SmallInteger, nullable=False),
+    Column("work_life_balance", SmallInteger, nullable=False),
+    Column("stock_option_level", SmallInteger, nullable=False),
+    Column("years_in_role", SmallInteger, nullable=False),
+    Column("years_at_company", SmallInteger, nullable=False),
+    Column("total_working_years", Double, nullable=False),
+    Column("employee_ref", Text),
+    CheckConstraint("risk IN ('low', 'moderate', 'high')", name="risk"),
+    CheckConstraint("probability BETWEEN 0 AND 1", name="probability"),
+)
+Index(None, prediction.c.created_at)
+Index(
+    None,
+    prediction.c.employee_ref,
+    prediction.c.id,
+    postgresql_where=text("employee_ref IS NOT NULL"),
+)

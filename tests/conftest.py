@@ -1,0 +1,72 @@
+"""Fixtures over real parts: PostgreSQL is never mocked and never skipped."""
+
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import docker
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+from testcontainers.postgres import PostgresContainer
+
+from churn.adapters.memory import MemoryClock
+from churn.adapters.postgres.embedded import EmbeddedPostgres
+from churn.adapters.postgres.engine import create_engine
+from churn.adapters.postgres.migrations import Migrations
+from churn.adapters.postgres.tables import metadata
+from churn.settings import Settings
+
+
+def _docker_answers() -> bool:
+    try:
+        client = docker.from_env()
+    except docker.errors.DockerException:
+        return False
+    client.close()
+    return True
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """An empty PostgreSQL: in a container where a Docker engine answers, else from the wheel."""
+    if _docker_answers():
+        with PostgresContainer("postgres:17-alpine", driver="asyncpg") as container:
+            yield container.get_connection_url()
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            server = EmbeddedPostgres(Path(folder))
+            server.start()
+            yield server.url
+            server.stop()
+
+
+@pytest.fixture(scope="session")
+def migrations_dir() -> str:
+    """The folder of the migrations, as the service finds it."""
+    return Settings().migrations_dir
+
+
+@pytest.fixture(scope="session")
+async def database_url(postgres_url: str, migrations_dir: str) -> str:
+    """A database built by the migrations."""
+    engine = create_engine(postgres_url, pool_size=2, statement_timeout=None)
+    await Migrations(engine, migrations_dir).upgrade()
+    await engine.dispose()
+    return postgres_url
+
+
+@pytest.fixture
+async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
+    """A pool on the migrated database, with every table empty."""
+    engine = create_engine(database_url, pool_size=5)
+    async with engine.begin() as connection:
+        await connection.execute(text(f"TRUNCATE {', '.join(metadata.tables)}"))
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+def clock() -> MemoryClock:
+    """A clock that moves when it is told to."""
+    return MemoryClock()
