@@ -36,9 +36,8 @@ def postgres_url() -> Iterator[str]:
     else:
         with tempfile.TemporaryDirectory() as folder:
             server = EmbeddedPostgres(Path(folder))
-            server.start()
-            yield server.url
-            server.stop()
+            with server.running():
+                yield server.url
 
 
 @pytest.fixture(scope="session")

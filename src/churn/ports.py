@@ -84,6 +84,17 @@ class HistoryRepository(Protocol):
         ...
 
 
+class HistoryFlush(Struct, frozen=True):
+    """One attempt of a `HistoryRepository` to commit what had queued, as told to whoever measures it."""
+
+    rows: int
+    failed: int
+    """How many of `rows` were not confirmed."""
+    seconds: float
+    waiting: int
+    """Rows that had queued meanwhile."""
+
+
 @runtime_checkable
 class UserStore(Protocol):
     """Keeps the accounts."""

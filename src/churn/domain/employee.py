@@ -19,10 +19,12 @@ class Overtime(StrEnum):
 # Earth's circumference; 10⁷ a month is far above any salary in any currency that HR systems pay in.
 Years = Annotated[int, Meta(ge=0, le=60)]
 Level = Annotated[int, Meta(ge=1, le=4)]
+#: Python's `$` alone would let a trailing newline pass.
+EMPLOYEE_REF_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$(?!\n)"
 EmployeeRef = Annotated[
     str,
     Meta(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$",
+        pattern=EMPLOYEE_REF_PATTERN,
         title="Référence",
         description="Pseudonyme de l'employé, facultatif : 1 à 64 lettres, chiffres ou . _ @ -. Jamais un nom.",
         examples=["E-1024"],

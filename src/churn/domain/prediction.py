@@ -1,12 +1,15 @@
 """A score, what it means, and the record that is kept of it."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 from uuid import UUID
 
 from msgspec import UNSET, Struct, UnsetType
 
 from churn.domain.employee import Employee
+from churn.domain.language import Language
 
 
 class Risk(StrEnum):
@@ -15,6 +18,21 @@ class Risk(StrEnum):
     LOW = "low"
     MODERATE = "moderate"
     HIGH = "high"
+
+
+#: How a risk is told to people.
+RISK_MESSAGES: Final[Mapping[Language, Mapping[Risk, str]]] = {
+    Language.FR: {
+        Risk.LOW: "Risque de départ faible",
+        Risk.MODERATE: "Risque de départ modéré",
+        Risk.HIGH: "Risque de départ élevé",
+    },
+    Language.EN: {
+        Risk.LOW: "Low risk of leaving",
+        Risk.MODERATE: "Moderate risk of leaving",
+        Risk.HIGH: "High risk of leaving",
+    },
+}
 
 
 class ModelInfo(Struct, frozen=True, kw_only=True):

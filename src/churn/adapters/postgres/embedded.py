@@ -1,7 +1,11 @@
 """A real PostgreSQL of our own, from a wheel: for one machine, without Docker and without an administrator."""
 
 import logging
+import subprocess
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -16,6 +20,10 @@ with warnings.catch_warnings():
 
 #: The major version is part of the data's format, so it never follows the wheel's default.
 POSTGRES_VERSION: Final = 18
+#: Seconds between two looks at whether it lives.
+_WATCH_INTERVAL: Final = 0.5
+
+_logger = logging.getLogger(__name__)
 
 
 class EmbeddedPostgres:
@@ -39,25 +47,48 @@ class EmbeddedPostgres:
         """Process id of the postmaster."""
         return self._server.get_postmaster_info().pid
 
-    def start(self) -> None:
-        """Start it, or join the one that a killed process has left running."""
-        self._forget_dead_postmaster()
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Run it, or join the one that a killed process has left running, and stop it at the end.
+
+        Should it die meanwhile, it is started again: it has a watcher in a thread.
+        """
+        self._start()
+        ended = threading.Event()
+        watcher = threading.Thread(target=self._watch, args=(ended,), name="postgres-watcher", daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            watcher.join()
+            # Stops it, unless another process uses it too.
+            self._server.cleanup()
+
+    def _watch(self, ended: threading.Event) -> None:
+        while not ended.wait(_WATCH_INTERVAL):
+            if not self._is_alive():
+                _logger.error("the embedded PostgreSQL has died; starting it again")
+                # It may refuse while the processes of the dead one linger: then the next round tries again.
+                with suppress(OSError, subprocess.SubprocessError, AssertionError):
+                    self._start()
+
+    def _start(self) -> None:
+        if not self._is_alive():
+            (self._folder / "postmaster.pid").unlink(missing_ok=True)
         self._server.start()
 
-    def stop(self) -> None:
-        """Stop it, unless another process uses it too."""
-        self._server.cleanup()
+    def _is_alive(self) -> bool:
+        """Whether the process that `postmaster.pid` names is a PostgreSQL.
 
-    def _forget_dead_postmaster(self) -> None:
-        """Remove a `postmaster.pid` whose process id belongs to something else by now.
-
-        After a restart of a container the old number is likely taken, and the wheel believes the number.
+        After a restart of a container the old number is likely something else's, and the wheel believes
+        the number.
         """
         try:
             postmaster = PostmasterInfo.read_from_pgdata(self._folder)
             process = postmaster.process if postmaster else None
-            alive = process is not None and process.name() == "postgres" and process.status() != psutil.STATUS_ZOMBIE
+            return (
+                process is not None and process.name() == "postgres" and process.status() != psutil.STATUS_ZOMBIE
+            )
         except (AssertionError, ValueError, psutil.Error):
-            alive = False
-        if not alive:
-            (self._folder / "postmaster.pid").unlink(missing_ok=True)
+            return False

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Final
 
 import asyncpg
+from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -51,3 +52,10 @@ def storage_errors() -> Iterator[None]:
         raise
     except (DBAPIError, PoolTimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
         raise StorageUnavailable("the database does not answer") from error
+
+
+async def answers(engine: AsyncEngine) -> bool:
+    """Whether the database takes a connection and answers a query."""
+    with storage_errors():
+        async with engine.connect() as connection:
+            return (await connection.execute(select(1))).scalar_one() == 1

@@ -15,6 +15,7 @@ from churn.adapters.postgres.tables import prediction as table
 from churn.domain.employee import Employee, Overtime
 from churn.domain.errors import HistoryQueueFull, StorageUnavailable
 from churn.domain.prediction import HistoryFilter, Prediction, Risk, Score
+from churn.ports import HistoryFlush
 
 _COLUMNS: Final = tuple(column.name for column in table.columns)
 _INSERT: Final = (
@@ -25,7 +26,6 @@ _INSERT: Final = (
 _LARGEST_FLUSH: Final = 1024
 
 type _Waiting = tuple[tuple[object, ...], asyncio.Future[None]]
-type FlushObserver = Callable[[int, float], None]
 
 
 def _to_row(prediction: Prediction) -> tuple[object, ...]:
@@ -120,7 +120,7 @@ class PostgresHistoryRepository:
         *,
         queue_size: int,
         flush_timeout: float,
-        on_flush: FlushObserver | None = None,
+        on_flush: Callable[[HistoryFlush], None] | None = None,
     ) -> None:
         """Start nothing yet: `start` needs a running event loop.
 
@@ -128,7 +128,7 @@ class PostgresHistoryRepository:
             engine: where to write and read.
             queue_size: rows that may wait for their commit; `append` refuses beyond.
             flush_timeout: seconds that one flush may take before its rows count as failed.
-            on_flush: told the number of rows and the seconds of every successful flush.
+            on_flush: told of every flush, also of one that failed.
         """
         self._engine = engine
         self._queue_size = queue_size
@@ -200,32 +200,38 @@ class PostgresHistoryRepository:
         started = loop.time()
         try:
             async with asyncio.timeout(self._flush_timeout):
-                connection = await self._connect()
-                try:
-                    await connection.copy_records_to_table(
-                        "prediction", records=[row for row, _ in batch], columns=_COLUMNS
-                    )
-                except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError):
-                    await self._flush_one_by_one(connection, batch)
+                failures = await self._store(batch)
         except Exception as error:  # noqa: BLE001 - whatever went wrong, the requests must be told
             # The connection may be in the middle of a COPY that was cut off: a new one is certain.
             await self._disconnect()
-            for _, done in batch:
-                _fail(done, error)
-            return
-        for _, done in batch:
-            if not done.done():
+            failures = dict.fromkeys(range(len(batch)), error)
+        for position, (_, done) in enumerate(batch):
+            if done.done():  # the request was cancelled: its client has gone
+                continue
+            if position in failures:
+                error = StorageUnavailable("the database did not confirm the prediction")
+                error.__cause__ = failures[position]
+                done.set_exception(error)
+            else:
                 done.set_result(None)
         if self._on_flush is not None:
-            self._on_flush(len(batch), loop.time() - started)
+            self._on_flush(HistoryFlush(len(batch), len(failures), loop.time() - started, len(self._queue)))
 
-    async def _flush_one_by_one(self, connection: "asyncpg.Connection[asyncpg.Record]", batch: list[_Waiting]) -> None:
-        """One row of the batch breaks a constraint: only its own request may fail."""
-        for row, done in batch:
-            try:
-                await connection.execute(_INSERT, *row)
-            except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError) as error:
-                _fail(done, error)
+    async def _store(self, batch: list[_Waiting]) -> dict[int, Exception]:
+        """Commit `batch`; the positions of the rows that could not be stored, and why."""
+        connection = await self._connect()
+        try:
+            await connection.copy_records_to_table("prediction", records=[row for row, _ in batch], columns=_COLUMNS)
+        except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError):
+            # One row is at fault, and the COPY undid them all: only that row's request may fail.
+            failures: dict[int, Exception] = {}
+            for position, (row, _) in enumerate(batch):
+                try:
+                    await connection.execute(_INSERT, *row)
+                except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError) as error:
+                    failures[position] = error
+            return failures
+        return {}
 
     async def _connect(self) -> "asyncpg.Connection[asyncpg.Record]":
         """The writer's own connection, made when there is none that is still open."""
@@ -245,9 +251,3 @@ class PostgresHistoryRepository:
             await connection.invalidate()
             await connection.close()
 
-
-def _fail(done: asyncio.Future[None], cause: BaseException) -> None:
-    if not done.done():
-        error = StorageUnavailable("the database did not confirm the prediction")
-        error.__cause__ = cause
-        done.set_exception(error)

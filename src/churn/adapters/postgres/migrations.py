@@ -28,12 +28,18 @@ class Migrations:
         self._config.set_main_option("script_location", str(Path(folder).resolve()).replace("%", "%%"))
         self._config.set_main_option("path_separator", "os")
         self._config.set_main_option("file_template", "%%(year)d_%%(month).2d_%%(day).2d_%%(slug)s")
-        self._head = ScriptDirectory.from_config(self._config).get_current_head()
+        scripts = ScriptDirectory.from_config(self._config)
+        self._head = scripts.get_current_head()
+        self._older = {script.revision for script in scripts.walk_revisions()} - {self._head}
 
-    @property
-    def head(self) -> str | None:
-        """The newest revision that this release knows."""
-        return self._head
+    async def complete(self) -> bool:
+        """Whether this release can work with the database.
+
+        It can at its own newest revision and at any that it does not know: that one is newer, and every
+        migration works with the previous release.
+        """
+        revision = await self.current()
+        return revision is not None and revision not in self._older
 
     async def current(self) -> str | None:
         """The revision that the database is at, or None when it is empty."""

@@ -1,0 +1,102 @@
+# Two commands do all the set-up: `make serve` and `make test`.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell command -v python3.13 || command -v python3)
+BIN := .venv/bin
+UV := $(BIN)/uv
+INSTALL := $(UV) pip install --quiet --python $(BIN)/python
+COMPILE := $(UV) pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header --no-emit-index-url
+
+.PHONY: help
+help: ## List every target
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{ printf "  %-16s %s\n", $$1, $$2 }'
+
+# ---------------------------------------------------------------- set-up
+
+$(UV): requirements/uv.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13) and "churn needs Python 3.13: make PYTHON=/path/to/python3.13 …")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	@touch $@
+
+# The editable install also fetches the browser assets (hatch_build.py).
+.venv/serve.stamp: $(UV) requirements/serve.txt requirements/build.txt pyproject.toml hatch_build.py package-lock.json
+	$(INSTALL) --require-hashes --requirement requirements/serve.txt
+	$(INSTALL) --require-hashes --requirement requirements/build.txt
+	$(INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/dev.stamp: .venv/serve.stamp requirements/dev.txt
+	$(INSTALL) --require-hashes --requirement requirements/dev.txt
+	@touch $@
+
+.PHONY: install
+install: .venv/dev.stamp ## Install everything a developer needs into .venv
+
+# ---------------------------------------------------------------- running
+
+.PHONY: serve train
+serve: .venv/serve.stamp ## Serve on http://127.0.0.1:8000 with an embedded PostgreSQL
+	@$(BIN)/churn serve
+
+train: .venv/dev.stamp ## Train a model on the public data and make it the active one
+	$(BIN)/churn train
+
+# ---------------------------------------------------------------- checking
+
+.PHONY: fmt lint type imports test migrations test-browser test-container docs ci
+fmt: .venv/dev.stamp ## Format the code and mend what can be mended
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+lint: .venv/dev.stamp ## Check style, spelling and import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+	$(BIN)/lint-imports
+
+type: .venv/dev.stamp ## Check types, strictly
+	$(BIN)/mypy
+
+test: .venv/dev.stamp ## Run every test but the browser's and the containers', with branch coverage ≥ 95 %
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -m 'not browser and not container'
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+migrations: .venv/dev.stamp ## Run the migrations up, down and up, and check them against the tables
+	$(BIN)/pytest -q tests/migrations
+
+test-browser: .venv/dev.stamp ## Run the tests of the pages in Chromium
+	$(BIN)/pytest -m browser tests/browser
+
+test-container: .venv/dev.stamp ## Build the image and test it, alone and with compose
+	$(BIN)/pytest -m container tests/container
+
+docs: .venv/dev.stamp ## Build the documentation site
+	$(BIN)/mkdocs build --strict --quiet
+
+ci: lint type migrations docs test-browser test-container ## Everything that CI runs after `make test`
+
+# ---------------------------------------------------------------- measuring
+
+.PHONY: bench bench-model
+bench: .venv/dev.stamp ## Measure the prediction path against a bare endpoint
+	$(BIN)/python -m bench.serving
+
+bench-model: .venv/dev.stamp ## Measure scoring in the process
+	$(BIN)/python -m bench.model
+
+# ---------------------------------------------------------------- pinning
+
+.PHONY: lock clean
+lock: $(UV) ## Compile the pins anew after a change of a dependency in pyproject.toml
+	$(COMPILE) pyproject.toml -o requirements/serve.txt
+	$(COMPILE) --extra train --group dev --group docs pyproject.toml -o requirements/dev.txt
+	printf 'hatchling>=1.27\nnodejs-wheel>=22\n' | $(COMPILE) - -o requirements/build.txt
+	printf 'uv\n' | $(COMPILE) - -o requirements/uv.txt
+
+clean: ## Remove what can be made again, but no data
+	rm -rf .venv build dist site htmlcov .coverage* .mypy_cache .pytest_cache .ruff_cache src/churn/http/assets

@@ -1,0 +1,21 @@
+"""The command `churn`."""
+
+import click
+
+from churn.cli.migrate import migrate
+from churn.cli.serve import serve
+from churn.cli.users import users
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="churn")
+def main() -> None:
+    """Predict employee turnover, say why, and remember every prediction.
+
+    Settings come from the environment, as CHURN_*; the README lists them all.
+    """
+
+
+main.add_command(migrate)
+main.add_command(serve)
+main.add_command(users)

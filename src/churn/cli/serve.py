@@ -1,0 +1,66 @@
+"""`churn serve`."""
+
+import asyncio
+import os
+import signal
+import sys
+import tempfile
+from contextlib import ExitStack
+from types import FrameType
+
+import click
+import uvicorn
+from msgspec.structs import replace
+
+from churn.cli.database import database, settings_or_exit
+from churn.cli.migrate import migrate_database
+from churn.domain.errors import ChurnError
+from churn.http.observability import configure_logging
+from churn.settings import Settings
+
+
+@click.command()
+@click.option("--host", help="Address to listen on.  [CHURN_HOST, 127.0.0.1]")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.  [CHURN_PORT, 8000]")
+@click.option("--workers", type=click.IntRange(1, 64), help="Server processes.  [CHURN_WORKERS, 1]")
+def serve(host: str | None, port: int | None, workers: int | None) -> None:
+    """Start the database if it is the embedded one, migrate it, create the first account, and serve."""
+    settings = settings_or_exit()
+    settings = replace(
+        settings, host=host or settings.host, port=port or settings.port, workers=workers or settings.workers
+    )
+    configure_logging(settings.log_level)
+    # uvicorn stops cleanly at SIGTERM, then lets the signal take its course: here, to the end of this function.
+    signal.signal(signal.SIGTERM, _exit)
+    with ExitStack() as stack:
+        settings = stack.enter_context(database(settings))
+        try:
+            asyncio.run(migrate_database(settings))
+            password = asyncio.run(_create_first_account(settings))
+        except ChurnError as error:
+            raise click.ClickException(str(error)) from error
+        _announce(settings, password)
+        if settings.workers > 1:
+            # Read by prometheus_client as it is imported, so it must be there before the workers are.
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = stack.enter_context(tempfile.TemporaryDirectory())
+        os.environ.pop("CHURN_DATABASE_URL_FILE", None)
+        os.environ["CHURN_DATABASE_URL"] = settings.database_url
+        uvicorn.run(
+            "churn.http.app:from_environment",
+            factory=True,
+            host=settings.host,
+            port=settings.port,
+            workers=settings.workers,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            forwarded_allow_ips=settings.forwarded_allow_ips,
+            timeout_graceful_shutdown=settings.shutdown_timeout,
+        )
+
+
+def _exit(_: int, __: FrameType | None) -> None:
+    sys.exit(0)

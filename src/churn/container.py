@@ -1,0 +1,85 @@
+"""The composition root: which adapter sits behind which port."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import uuid_utils.compat
+from dependency_injector import containers, providers
+
+from churn.adapters.joblib_model.bundle import active_version, load_bundle, trusted_manifests
+from churn.adapters.joblib_model.predictor import make_predictor
+from churn.adapters.postgres.engine import answers, create_engine
+from churn.adapters.postgres.history import PostgresHistoryRepository
+from churn.adapters.postgres.migrations import Migrations
+from churn.adapters.system_clock import SystemClock
+from churn.ports import HistoryFlush, Predictor
+from churn.settings import Settings
+from churn.use_cases.check_readiness import CheckReadiness
+from churn.use_cases.predict_attrition import PredictAttrition
+
+
+def _load_predictor(settings: Settings) -> Predictor:
+    models_dir = Path(settings.models_dir)
+    version = settings.model_version or active_version(models_dir)
+    trusted = trusted_manifests(models_dir, settings.trusted_models)
+    return make_predictor(load_bundle(models_dir, version, trusted=trusted))
+
+
+async def _is_loaded(predictor: Predictor) -> bool:
+    return bool(predictor.info.version)
+
+
+class Container(containers.DeclarativeContainer):
+    """Every part of the service, made once and when first asked for."""
+
+    settings = providers.Dependency(instance_of=Settings)
+    on_flush: providers.Provider[Callable[[HistoryFlush], None] | None] = providers.Object(None)
+
+    clock = providers.Singleton(SystemClock)
+    engine = providers.Singleton(
+        create_engine, settings.provided.database_url, pool_size=settings.provided.pool_size
+    )
+    migrations = providers.Singleton(Migrations, engine, settings.provided.migrations_dir)
+    history = providers.Singleton(
+        PostgresHistoryRepository,
+        engine,
+        queue_size=settings.provided.history_queue_size,
+        flush_timeout=settings.provided.history_flush_timeout,
+        on_flush=on_flush,
+    )
+    predictor = providers.Singleton(_load_predictor, settings)
+
+    predict_attrition = providers.Singleton(
+        PredictAttrition,
+        predictor=predictor,
+        history=history,
+        clock=clock,
+        new_id=providers.Object(uuid_utils.compat.uuid7),
+    )
+    check_readiness = providers.Singleton(
+        CheckReadiness,
+        providers.Dict(
+            database=providers.Callable(partial, answers, engine),
+            migrations=migrations.provided.complete,
+            model=providers.Callable(partial, _is_loaded, predictor),
+        ),
+    )
+
+
+def build_container(settings: Settings, *, on_flush: Callable[[HistoryFlush], None] | None = None) -> Container:
+    """A container for `settings`; `on_flush` is told of every commit of the history."""
+    return Container(settings=providers.Object(settings), on_flush=providers.Object(on_flush))
+
+
+@asynccontextmanager
+async def running(container: Container) -> AsyncIterator[None]:
+    """Start what has a life of its own, and stop it in the opposite order."""
+    history = container.history()
+    await history.start()
+    try:
+        yield
+    finally:
+        await history.stop()
+        await container.engine().dispose()

@@ -1,0 +1,44 @@
+"""The ASGI application."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from litestar import Litestar
+from litestar.types import ASGIApp
+
+from churn.container import build_container, running
+from churn.http.dependencies import dependencies
+from churn.http.health import HealthController, MetricsController
+from churn.http.metrics import Metrics
+from churn.http.observability import Observed, configure_logging
+from churn.http.predictions import PredictionController
+from churn.http.problems import EXCEPTION_HANDLERS
+from churn.settings import Settings, read_settings
+
+
+def create_app(settings: Settings) -> ASGIApp:
+    """The service under `settings`, which name a database that is migrated."""
+    metrics = Metrics()
+    container = build_container(settings, on_flush=metrics.history_flushed)
+
+    @asynccontextmanager
+    async def lifespan(_: Litestar) -> AsyncIterator[None]:
+        async with running(container):
+            yield
+
+    app = Litestar(
+        route_handlers=[PredictionController, HealthController, MetricsController],
+        dependencies=dependencies(container, metrics),
+        exception_handlers=EXCEPTION_HANDLERS,
+        lifespan=[lifespan],
+        request_max_body_size=settings.max_body_size,
+        logging_config=None,
+    )
+    return Observed(app, metrics)
+
+
+def from_environment() -> ASGIApp:
+    """What a server process runs: everything it needs to know is in its environment."""
+    settings = read_settings()
+    configure_logging(settings.log_level)
+    return create_app(settings)

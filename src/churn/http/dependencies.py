@@ -1,0 +1,28 @@
+"""The bridge from the container to the handlers, and nothing more."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from litestar.di import Provide
+
+from churn.container import Container
+from churn.http.metrics import Metrics
+
+
+def dependencies(container: Container, metrics: Metrics) -> Mapping[str, Provide]:
+    """What handlers may ask for by name; each is made once, by the container."""
+
+    def provide[T](make: Callable[[], T]) -> Provide:
+        # A function of its own, because `Provide(container.x)` raises, with its value cached by Litestar,
+        # because asking the container at each request costs more than the answer.
+        def provided() -> Any:  # noqa: ANN401 - the handler's annotation is the type
+            return make()
+
+        return Provide(provided, use_cache=True, sync_to_thread=False)
+
+    return {
+        "check_readiness": provide(container.check_readiness),
+        "history": provide(container.history),
+        "metrics": provide(lambda: metrics),
+        "predict_attrition": provide(container.predict_attrition),
+    }

@@ -1,0 +1,66 @@
+"""Is the process alive, is it ready, and how is it doing?"""
+
+from typing import ClassVar, Literal
+
+import msgspec
+from litestar import Controller, Response, get
+from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
+
+from churn.http.metrics import Metrics
+from churn.use_cases.check_readiness import CheckReadiness
+
+
+class Liveness(msgspec.Struct, frozen=True):
+    """Le processus répond."""
+
+    status: Literal["alive"]
+
+
+class Readiness(msgspec.Struct, frozen=True):
+    """Ce dont une prédiction a besoin, et ce qui en manque."""
+
+    status: Literal["ready", "unready"]
+    checks: dict[str, Literal["ok", "failed"]]
+
+
+class HealthController(Controller):
+    """For orchestrators: no account needed, nothing secret told."""
+
+    tags: ClassVar = ["Exploitation"]
+    opt: ClassVar = {"exclude_from_auth": True}
+
+    @get("/livez", summary="Le processus est-il vivant ?", sync_to_thread=False)
+    def live(self) -> Liveness:
+        """Always yes, if it can say so."""
+        return Liveness("alive")
+
+    @get(
+        "/readyz",
+        summary="Peut-il répondre à une prédiction ?",
+        description="Base de données, migrations et modèle ; 503 si l'un manque, et lequel.",
+        responses={503: ResponseSpec(Readiness, description="Pas prêt", generate_examples=False)},
+    )
+    async def ready(self, check_readiness: NamedDependency[CheckReadiness]) -> Response[Readiness]:
+        """Which part is ready."""
+        checks = await check_readiness()
+        ready = all(checks.values())
+        return Response(
+            Readiness(
+                "ready" if ready else "unready", {name: "ok" if good else "failed" for name, good in checks.items()}
+            ),
+            status_code=200 if ready else 503,
+            headers={"cache-control": "no-store"} | ({} if ready else {"retry-after": "1"}),
+        )
+
+
+class MetricsController(Controller):
+    """For Prometheus."""
+
+    tags: ClassVar = ["Exploitation"]
+
+    @get("/metrics", summary="Métriques au format de Prometheus", media_type="text/plain", sync_to_thread=False)
+    def metrics(self, metrics: NamedDependency[Metrics]) -> Response[bytes]:
+        """All workers' metrics."""
+        content, media_type = metrics.expose()
+        return Response(content, media_type=media_type, headers={"cache-control": "no-store"})

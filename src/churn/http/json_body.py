@@ -1,0 +1,229 @@
+"""JSON request bodies: decoded strictly, or refused with every error at once.
+
+The usual case is one pass of msgspec. Only when that pass fails, or cannot rule out a repeated key, is the
+body read again, slowly, to name each thing that is wrong with it by JSON Pointer and never by value.
+"""
+
+import json
+from collections import Counter
+from difflib import get_close_matches
+from functools import cache
+from typing import Any, Final, cast
+
+import msgspec
+from litestar.dto import AbstractDTO
+from litestar.exceptions import HTTPException
+from litestar.typing import FieldDefinition
+
+from churn.domain.language import Language
+
+#: More than this is noise to a reader, and lets a hostile body choose the size of our answer.
+_MOST_ERRORS: Final = 50
+_LONGEST_NAME: Final = 64
+
+type Text = dict[Language, str]
+
+
+class FieldError(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One thing that is wrong with a request."""
+
+    pointer: str
+    """JSON Pointer (RFC 6901) into the body; empty for the body as a whole."""
+    code: str
+    """`missing`, `unknown`, `duplicate`, `invalid` or `malformed`."""
+    detail: Text
+    suggestion: str | None = None
+    """For `unknown`: the known field that it resembles most."""
+
+
+class InvalidBody(Exception):  # noqa: N818 - a state of the request, like Litestar's own exceptions
+    """The body is not what the operation takes."""
+
+    def __init__(self, errors: list[FieldError]) -> None:
+        super().__init__("the request body is invalid")
+        self.errors = errors
+
+
+class UnsupportedMediaType(HTTPException):
+    """The body is in a format that the operation does not take."""
+
+    status_code = 415
+    detail = "application/json"
+
+
+class StrictJSON[T](AbstractDTO[T]):
+    """Reads the body of a handler as `T`: use as `dto=StrictJSON[Employee]`."""
+
+    @classmethod
+    def create_for_field_definition(cls, *_: object, **__: object) -> None:
+        """Nothing to prepare: `decode_bytes` needs no transfer model."""
+
+    @classmethod
+    def create_openapi_schema(cls, field_definition: FieldDefinition, handler_id: str, schema_creator: Any) -> Any:  # noqa: ANN401 - Litestar's own types here are private
+        """The schema of `T` itself."""
+        del handler_id
+        return schema_creator.for_field_definition(field_definition)
+
+    @classmethod
+    def generate_field_definitions(cls, model_type: type[Any]) -> Any:  # noqa: ANN401
+        """Never called: there is no transfer model."""
+        raise NotImplementedError
+
+    @classmethod
+    def detect_nested_field(cls, field_definition: FieldDefinition) -> bool:
+        """Never called: there is no transfer model."""
+        raise NotImplementedError
+
+    def decode_bytes(self, value: bytes) -> T:
+        """The body as `T`.
+
+        Raises:
+            UnsupportedMediaType: it does not claim to be JSON.
+            InvalidBody: it is not JSON, or not a `T`.
+        """
+        content_type = self.asgi_connection.headers.get("content-type", "")
+        if content_type != "application/json" and not _is_json(content_type):
+            raise UnsupportedMediaType
+        return decode_strictly(value, self.model_type)
+
+
+def _is_json(content_type: str) -> bool:
+    media_type, _, parameters = content_type.partition(";")
+    charset = parameters.strip().lower().removeprefix("charset=").strip('"')
+    return media_type.strip().lower() == "application/json" and charset in ("", "utf-8", "utf8")
+
+
+@cache
+def _decoder[T](model: type[T]) -> tuple[msgspec.json.Decoder[T], tuple[str, ...], int]:
+    fields = msgspec.structs.fields(cast("type[msgspec.Struct]", model))
+    optional = tuple(field.name for field in fields if not field.required)
+    return msgspec.json.Decoder(model), optional, len(fields) - len(optional)
+
+
+def decode_strictly[T](body: bytes, model: type[T]) -> T:
+    """`body` as the struct `model`.
+
+    Raises:
+        InvalidBody: with every error that can be told, at most 50.
+    """
+    decoder, optional, required = _decoder(model)
+    try:
+        decoded = decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise InvalidBody(_errors(body, model)) from None
+    # msgspec keeps the last of two equal keys. A flat object has one colon per key; when there are as many
+    # colons as fields were filled, no key came twice (a colon inside a string only sends us the slow way).
+    filled = required + sum(getattr(decoded, name) is not msgspec.UNSET for name in optional)
+    if body.count(b":") != filled and (errors := _errors(body, model, only_duplicates=True)):
+        raise InvalidBody(errors)
+    return decoded
+
+
+class _Object(dict[str, object]):
+    """A JSON object that remembers which keys came twice."""
+
+    def __init__(self, pairs: list[tuple[str, object]]) -> None:
+        super().__init__(pairs)
+        self.repeated = [key for key, times in Counter(key for key, _ in pairs).items() if times > 1]
+
+
+def _errors(body: bytes, model: type, *, only_duplicates: bool = False) -> list[FieldError]:
+    """Everything that is wrong with `body`; empty only with `only_duplicates`."""
+    try:
+        # NaN and Infinity, which JSON does not have, become an object that no field accepts.
+        root = json.loads(body.decode("utf-8"), object_pairs_hook=_Object, parse_constant=lambda _: object())
+    except (ValueError, RecursionError):
+        return [FieldError("", "malformed", _MALFORMED)]
+    if not isinstance(root, _Object):
+        return [FieldError("", "invalid", _NOT_AN_OBJECT)]
+    errors = [FieldError(_pointer(key), "duplicate", _DUPLICATE) for key in root.repeated]
+    if not only_duplicates:
+        errors += _field_errors(root, model)
+        errors = errors or [FieldError("", "malformed", _MALFORMED)]
+    return errors[:_MOST_ERRORS]
+
+
+def _field_errors(root: dict[str, object], model: type) -> list[FieldError]:
+    fields = {field.encode_name: field for field in msgspec.structs.fields(model)}
+    expectations = _expectations(model)
+    errors = []
+    for name, field in fields.items():
+        if name not in root:
+            if field.required:
+                errors.append(FieldError(_pointer(name), "missing", _MISSING))
+            continue
+        try:
+            msgspec.convert(root[name], field.type)
+        except (msgspec.ValidationError, RecursionError):
+            errors.append(FieldError(_pointer(name), "invalid", expectations[name]))
+    for name in root.keys() - fields.keys():
+        close = get_close_matches(name[:_LONGEST_NAME].lower(), fields, n=1)
+        errors.append(FieldError(_pointer(name), "unknown", _UNKNOWN, suggestion=close[0] if close else None))
+    return errors
+
+
+def _pointer(name: str) -> str:
+    """RFC 6901, with a name that is too long or not encodable made harmless."""
+    harmless = name[:_LONGEST_NAME].encode("utf-8", "replace").decode()
+    return "/" + harmless.replace("~", "~0").replace("/", "~1")
+
+
+_MALFORMED: Final[Text] = {
+    Language.FR: "Le corps n'est pas du JSON valide (RFC 8259, UTF-8).",
+    Language.EN: "The body is not valid JSON (RFC 8259, UTF-8).",
+}
+_NOT_AN_OBJECT: Final[Text] = {
+    Language.FR: "Le corps doit être un objet JSON.",
+    Language.EN: "The body must be a JSON object.",
+}
+_MISSING: Final[Text] = {Language.FR: "Champ obligatoire.", Language.EN: "This field is required."}
+_UNKNOWN: Final[Text] = {Language.FR: "Champ inconnu.", Language.EN: "There is no such field."}
+_DUPLICATE: Final[Text] = {
+    Language.FR: "Champ présent plusieurs fois.",
+    Language.EN: "This field is present more than once.",
+}
+_NOUNS: Final[dict[str, Text]] = {
+    "integer": {Language.FR: "un entier", Language.EN: "an integer"},
+    "number": {Language.FR: "un nombre", Language.EN: "a number"},
+    "string": {Language.FR: "une chaîne de caractères", Language.EN: "a string"},
+    "boolean": {Language.FR: "un booléen", Language.EN: "a boolean"},
+}
+
+
+@cache
+def _expectations(model: type) -> dict[str, Text]:
+    """What each field must be, in a sentence made from the published schema, so that the two always agree."""
+    (schema,), components = msgspec.json.schema_components([model])
+    properties = components[schema["$ref"].rpartition("/")[2]]["properties"]
+    return {name: _expectation(_resolved(field, components)) for name, field in properties.items()}
+
+
+def _resolved(schema: dict[str, Any], components: dict[str, Any]) -> dict[str, Any]:
+    for reference in [schema, *schema.get("allOf", ())]:
+        if "$ref" in reference:
+            return cast("dict[str, Any]", components[reference["$ref"].rpartition("/")[2]])
+    return schema
+
+
+def _expectation(schema: dict[str, Any]) -> Text:
+    if "enum" in schema:
+        values = ", ".join(f"« {value} »" for value in schema["enum"])
+        return {Language.FR: f"Doit être l'une des valeurs {values}.", Language.EN: f"Must be one of {values}."}
+    noun = _NOUNS.get(schema.get("type", ""), {Language.FR: "une valeur permise", Language.EN: "an allowed value"})
+    return {
+        language: f"{must} {noun[language]}{_bounds(schema, language)}."
+        for language, must in ((Language.FR, "Doit être"), (Language.EN, "Must be"))
+    }
+
+
+def _bounds(schema: dict[str, Any], language: Language) -> str:
+    low, high = schema.get("minimum"), schema.get("maximum")
+    shortest, longest = schema.get("minLength"), schema.get("maxLength")
+    french = language is Language.FR
+    if low is not None and high is not None:
+        return f" compris entre {low} et {high}" if french else f" between {low} and {high}"
+    if shortest is not None and longest is not None:
+        return f" de {shortest} à {longest} caractères" if french else f" of {shortest} to {longest} characters"
+    if "pattern" in schema:
+        return f" de la forme {schema['pattern']}" if french else f" matching {schema['pattern']}"
+    return ""

@@ -1,0 +1,28 @@
+"""Which language a client asks for."""
+
+from functools import lru_cache
+
+from litestar.connection import ASGIConnection
+
+from churn.domain.language import Language
+
+
+def language_of(connection: ASGIConnection[object, object, object, object]) -> Language:
+    """The language to answer `connection` in."""
+    return preferred_language(connection.headers.get("accept-language", ""))
+
+
+@lru_cache(maxsize=256)
+def preferred_language(accept_language: str) -> Language:
+    """The best of our languages under RFC 9110's `Accept-Language`; French when it names none of them."""
+    best, best_quality = Language.FR, 0.0
+    for item in accept_language[:200].split(","):
+        tag, _, parameter = item.partition(";")
+        primary = tag.strip().lower().partition("-")[0]
+        try:
+            quality = float(parameter.strip().removeprefix("q=")) if parameter else 1.0
+        except ValueError:
+            continue
+        if primary in Language and best_quality < quality <= 1:
+            best, best_quality = Language(primary), quality
+    return best

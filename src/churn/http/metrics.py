@@ -1,0 +1,88 @@
+"""What Prometheus is told. No label and no value says anything about one employee."""
+
+import os
+from typing import Final
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+    multiprocess,
+)
+
+from churn.ports import HistoryFlush
+
+_REQUEST_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_PROBABILITIES: Final = tuple(step / 10 for step in range(1, 11))
+_ROWS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+
+class Metrics:
+    """The service's instruments.
+
+    With several workers, prometheus_client keeps the values in files under `PROMETHEUS_MULTIPROC_DIR`, which
+    `churn serve` sets, and any worker answers for all.
+    """
+
+    def __init__(self) -> None:
+        # A registry of our own, so that an application can be built more than once in a process.
+        self._registry = CollectorRegistry()
+        self.request_seconds = Histogram(
+            "churn_http_request_duration_seconds",
+            "Time from the first byte of a request to the last of its answer; the count is the number of requests.",
+            ("method", "route", "status"),
+            buckets=_REQUEST_SECONDS,
+            registry=self._registry,
+        )
+        self.probability = Histogram(
+            "churn_prediction_probability",
+            "Predicted probability of leaving; the count is the number of predictions.",
+            ("model_version", "prediction"),
+            buckets=_PROBABILITIES,
+            registry=self._registry,
+        )
+        self.auth_failures = Counter(
+            "churn_auth_failures", "Sign-ins refused.", ("reason",), registry=self._registry
+        )
+        self.history_queue = Gauge(
+            "churn_history_queue_depth",
+            "Predictions waiting for their commit.",
+            registry=self._registry,
+            multiprocess_mode="livesum",
+        )
+        self.history_flush_seconds = Histogram(
+            "churn_history_flush_duration_seconds",
+            "Time of one group commit.",
+            buckets=_REQUEST_SECONDS,
+            registry=self._registry,
+        )
+        self.history_failures = Counter(
+            "churn_history_failures", "Predictions whose commit was not confirmed.", registry=self._registry
+        )
+        self.history_flush_rows = Histogram(
+            "churn_history_flush_rows",
+            "Predictions in one group commit.",
+            buckets=_ROWS,
+            registry=self._registry,
+        )
+        ProcessCollector(registry=self._registry)
+
+    def history_flushed(self, flush: HistoryFlush) -> None:
+        """Told by the history of each attempt to commit."""
+        self.history_queue.set(flush.waiting)
+        self.history_flush_rows.observe(flush.rows)
+        self.history_flush_seconds.observe(flush.seconds)
+        if flush.failed:
+            self.history_failures.inc(flush.failed)
+
+    def expose(self) -> tuple[bytes, str]:
+        """All metrics of all workers in Prometheus's text format, and its media type."""
+        registry = self._registry
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            registry = CollectorRegistry()
+            multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry), CONTENT_TYPE_LATEST

@@ -1,0 +1,133 @@
+"""A request id, a log line and a measurement for every request, matched by a route or not."""
+
+import logging
+import re
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+import structlog
+import uuid_utils
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from churn.http.metrics import Metrics
+
+#: What we repeat of a client's `X-Request-ID`: enough for any tracing system, nothing that could break a log.
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+#: Innermost frames of a traceback that a log line keeps.
+_FRAMES: Final = 8
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Observed:
+    """Wraps the whole application, so that what Litestar answers without a route is seen too."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._log = structlog.get_logger("churn.access")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI interface."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        request_id = _request_id(scope["headers"])
+        header = (b"x-request-id", request_id.encode())
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
+        status = 500
+
+        async def observed_send(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], header]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, observed_send)
+        finally:
+            seconds = time.perf_counter() - started
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            # The template, never the path: a path may name an employee.
+            route = scope.get("path_template") or "unmatched"
+            self._metrics.request_seconds.labels(method, route, str(status)).observe(seconds)
+            self._log.info(
+                "request",
+                request_id=request_id,
+                method=method,
+                route=route,
+                status=status,
+                ms=round(seconds * 1000, 3),
+            )
+
+
+def _request_id(headers: Any) -> str:  # noqa: ANN401 - ASGI's iterable of pairs
+    for name, value in headers:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            return str(value, "ascii")
+    return uuid_utils.uuid7().hex
+
+
+def configure_logging(level: str) -> None:
+    """JSON lines on standard error, from structlog and from the standard library's loggers alike."""
+    minimum = logging.getLevelNamesMapping()[level.upper()]
+    shared: list[structlog.typing.Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _describe_exception,
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.processors.JSONRenderer(serializer=_encode)],
+        wrapper_class=structlog.make_filtering_bound_logger(minimum),
+        logger_factory=structlog.BytesLoggerFactory(file=sys.stderr.buffer),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(serializer=lambda event, **_: _encode(event).decode()),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(max(minimum, logging.WARNING))
+    # Access lines are ours; uvicorn's would name paths and be written twice.
+    for name in ("uvicorn", "uvicorn.error"):
+        logging.getLogger(name).handlers = []
+        logging.getLogger(name).propagate = True
+    logging.getLogger("uvicorn.access").disabled = True
+
+
+def describe_failure(error: BaseException) -> list[dict[str, object]]:
+    """What failed and where, cause by cause, without the messages: they may quote a request or a row."""
+    failures: list[dict[str, object]] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        frames = traceback.extract_tb(cause.__traceback__)[-_FRAMES:]
+        failures.append({
+            "type": f"{type(cause).__module__}.{type(cause).__qualname__}",
+            "at": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
+        })
+        cause = cause.__cause__
+    return failures
+
+
+def _describe_exception(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    exc_info = event.pop("exc_info", None)
+    if isinstance(exc_info, tuple) and exc_info[1] is not None:
+        event["causes"] = describe_failure(exc_info[1])
+    return event
+
+
+def _encode(event: Mapping[str, object], **_: object) -> bytes:
+    return msgspec.json.encode(event, enc_hook=str)

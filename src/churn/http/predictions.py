@@ -1,0 +1,232 @@
+"""`POST /predict` and the history of what it answered."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar, Final
+from uuid import UUID
+
+import msgspec
+from litestar import Controller, Request, get, post
+from litestar.di import NamedDependency
+from litestar.exceptions import NotFoundException
+from litestar.openapi.spec import Example
+from litestar.params import BodyKwarg, FromPath, QueryParameter
+from msgspec import UNSET, Meta, UnsetType
+
+from churn.domain.account import USERNAME_PATTERN, Account
+from churn.domain.employee import EMPLOYEE_REF_PATTERN, FEATURES, Employee
+from churn.domain.language import Language
+from churn.domain.prediction import RISK_MESSAGES, HistoryFilter, Prediction, Risk
+from churn.http.json_body import StrictJSON
+from churn.http.language import language_of
+from churn.http.metrics import Metrics
+from churn.http.problems import problem_responses
+from churn.ports import HistoryRepository
+from churn.use_cases.predict_attrition import PredictAttrition
+
+type ChurnRequest = Request[Account, object, Any]
+
+_INDICES: Final = range(len(FEATURES))
+_OVERTIME: Final = FEATURES.index("heures_supp")
+_NAME: Final = r"^[A-Za-z0-9._-]{1,64}$"
+_WARNINGS: Final = {
+    Language.FR: "Hors de la plage d'apprentissage : évalué à son bord.",
+    Language.EN: "Outside the training range: scored at its edge.",
+}
+#: The profile of the README, and what the model that ships answers to it.
+EXAMPLE: Final = {
+    "age": 18,
+    "revenu_mensuel": 1500,
+    "distance_domicile_travail": 100,
+    "satisfaction_environnement": 1,
+    "heures_supp": "Oui",
+    "annees_promo": 0,
+    "satisfaction_equilibre": 1,
+    "pee": 0,
+    "poste_actuel": 2,
+    "anciennete": 3,
+    "exp_totale": 5,
+}
+
+
+class Contribution(msgspec.Struct, frozen=True):
+    """Ce qu'une variable ajoute au risque, en log-cotes."""
+
+    feature: str
+    value: float | str
+    log_odds: float
+
+
+class Caution(msgspec.Struct, frozen=True):
+    """Ce qui rend la prédiction moins sûre."""
+
+    field: str
+    code: str
+    detail: str
+
+
+class PredictionAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Une prédiction : une aide à la décision, jamais une décision."""
+
+    prediction: Annotated[int, Meta(ge=0, le=1, description="1 : départ probable ; 0 : non.")]
+    probability: Annotated[float, Meta(ge=0, le=1, description="Probabilité de départ.")]
+    message: Annotated[str, Meta(description="Le risque en mots, en français ou en anglais (Accept-Language).")]
+    id: UUID
+    threshold: Annotated[float, Meta(description="Probabilité à partir de laquelle `prediction` vaut 1.")]
+    risk: Risk
+    model_version: str
+    intercept: Annotated[
+        float | None, Meta(description="Log-cotes de départ : avec les contributions, leur somme est le logit.")
+    ]
+    contributions: Annotated[
+        tuple[Contribution, ...] | None,
+        Meta(description="De la plus forte à la plus faible ; null si le modèle ne s'explique pas."),
+    ]
+    warnings: tuple[Caution, ...]
+
+
+class RememberedPrediction(PredictionAnswer, frozen=True, kw_only=True):
+    """Une prédiction de l'historique : la réponse, qui l'a demandée, quand, et pour quelles valeurs."""
+
+    created_at: datetime
+    account: str
+    employee: Employee
+
+
+class PredictionPage(msgspec.Struct, frozen=True):
+    """Une page de l'historique, de la plus récente à la plus ancienne."""
+
+    items: tuple[RememberedPrediction, ...]
+    next_cursor: Annotated[UUID | None, Meta(description="À passer en `cursor` pour la suite ; null à la fin.")]
+
+
+def _answer(prediction: Prediction, language: Language) -> dict[str, Any]:
+    """The fields of `PredictionAnswer`."""
+    score = prediction.score
+    contributions = score.contributions
+    explained = None
+    if contributions is not None:
+        features = prediction.employee.features()
+        overtime = prediction.employee.overtime.value
+        strongest_first = sorted(_INDICES, key=lambda index: -abs(contributions[index]))
+        explained = tuple(
+            Contribution(FEATURES[i], overtime if i == _OVERTIME else features[i], contributions[i])
+            for i in strongest_first
+        )
+    return {
+        "prediction": int(prediction.leaves),
+        "probability": score.probability,
+        "message": RISK_MESSAGES[language][prediction.risk],
+        "id": prediction.id,
+        "threshold": prediction.threshold,
+        "risk": prediction.risk,
+        "model_version": prediction.model_version,
+        "intercept": prediction.intercept,
+        "contributions": explained,
+        "warnings": tuple(
+            Caution(FEATURES[index], "out_of_training_range", _WARNINGS[language]) for index in score.out_of_range
+        ),
+    }
+
+
+def _remembered(prediction: Prediction, language: Language) -> RememberedPrediction:
+    return RememberedPrediction(
+        **_answer(prediction, language),
+        created_at=prediction.created_at,
+        account=prediction.account,
+        employee=prediction.employee,
+    )
+
+
+class PredictionController(Controller):
+    """Predict, and look back."""
+
+    tags: ClassVar = ["Prédictions"]
+    security: ClassVar = [{"basic": []}]
+
+    @post(
+        "/predict",
+        dto=StrictJSON[Employee],
+        return_dto=None,
+        status_code=200,
+        summary="Prédire le départ d'un employé",
+        description=(
+            "Enregistre la prédiction avant de répondre : une réponse 200 survit à une panne. "
+            "Une valeur hors de la plage d'apprentissage est évaluée à son bord et nommée dans `warnings`."
+        ),
+        responses=problem_responses(401, 413, 415, 422, 429, 503),
+    )
+    async def predict(
+        self,
+        data: Annotated[Employee, BodyKwarg(examples=[Example(summary="Risque élevé", value=EXAMPLE)])],
+        request: ChurnRequest,
+        predict_attrition: NamedDependency[PredictAttrition],
+        metrics: NamedDependency[Metrics],
+    ) -> PredictionAnswer:
+        """One employee in, one prediction out."""
+        prediction = await predict_attrition(data, account=request.user.username)
+        answer = PredictionAnswer(**_answer(prediction, language_of(request)))
+        metrics.probability.labels(answer.model_version, answer.prediction).observe(answer.probability)
+        return answer
+
+    @get(
+        "/predictions",
+        summary="Parcourir l'historique",
+        description="Chaque critère donné doit être vrai. Les dates sans fuseau sont en UTC.",
+        responses=problem_responses(401, 422, 429, 503),
+    )
+    async def find(  # noqa: PLR0917
+        self,
+        request: ChurnRequest,
+        history: NamedDependency[HistoryRepository],
+        since: Annotated[datetime | None, QueryParameter(description="À partir de ce moment.")] = None,
+        until: Annotated[datetime | None, QueryParameter(description="Avant ce moment.")] = None,
+        model_version: Annotated[
+            str | None, QueryParameter(pattern=_NAME, description="Version du modèle.")
+        ] = None,
+        prediction: Annotated[int | None, QueryParameter(ge=0, le=1, description="1 : départ probable.")] = None,
+        employee_ref: Annotated[
+            str | None, QueryParameter(pattern=EMPLOYEE_REF_PATTERN, description="Pseudonyme de l'employé.")
+        ] = None,
+        account: Annotated[
+            str | None, QueryParameter(pattern=USERNAME_PATTERN, description="Compte qui a demandé.")
+        ] = None,
+        cursor: Annotated[UUID | None, QueryParameter(description="`next_cursor` de la page précédente.")] = None,
+        limit: Annotated[int, QueryParameter(ge=1, le=1000, description="Taille de la page.")] = 100,
+    ) -> PredictionPage:
+        """A page of the history, newest first."""
+        criteria = HistoryFilter(
+            since=_moment(since),
+            until=_moment(until),
+            model_version=UNSET if model_version is None else model_version,
+            leaves=UNSET if prediction is None else prediction == 1,
+            employee_ref=UNSET if employee_ref is None else employee_ref,
+            account=UNSET if account is None else account,
+        )
+        # One more than asked for tells whether there is a next page.
+        found = await history.find(criteria, before=cursor, limit=limit + 1)
+        language = language_of(request)
+        items = tuple(_remembered(item, language) for item in found[:limit])
+        return PredictionPage(items, next_cursor=items[-1].id if len(found) > limit else None)
+
+    @get(
+        "/predictions/{prediction_id:uuid}",
+        summary="Relire une prédiction",
+        responses=problem_responses(401, 404, 422, 429, 503),
+    )
+    async def read(
+        self,
+        request: ChurnRequest,
+        prediction_id: FromPath[UUID],
+        history: NamedDependency[HistoryRepository],
+    ) -> RememberedPrediction:
+        """One prediction, as it was answered."""
+        found = await history.get(prediction_id)
+        if found is None:
+            raise NotFoundException
+        return _remembered(found, language_of(request))
+
+
+def _moment(moment: datetime | None) -> datetime | UnsetType:
+    if moment is None:
+        return UNSET
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

@@ -1,0 +1,244 @@
+"""Every error as an RFC 9457 problem, in French or English, and never with a value of the request in it."""
+
+import re
+from typing import Final
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, NotAuthorizedException, ValidationException
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.types import ExceptionHandlersMap
+
+from churn.domain.errors import (
+    InvalidCredentials,
+    InvalidUsername,
+    TooManyAttempts,
+    Unavailable,
+    UnknownAccount,
+    UsernameTaken,
+    WeakPassword,
+)
+from churn.domain.language import Language
+from churn.http.json_body import InvalidBody, Text
+from churn.http.language import language_of
+from churn.http.observability import describe_failure
+
+MEDIA_TYPE: Final = "application/problem+json"
+CHALLENGE: Final = 'Basic realm="churn", charset="UTF-8"'
+
+log = structlog.get_logger()
+
+
+class ProblemError(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Un champ ou un paramètre en cause."""
+
+    detail: str
+    code: str
+    pointer: str | None = None
+    """JSON Pointer (RFC 6901) dans le corps."""
+    parameter: str | None = None
+    """Nom du paramètre de chemin ou de requête."""
+    suggestion: str | None = None
+    """Le champ connu le plus proche."""
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Problème au sens de la RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str
+    instance: str | None = None
+    errors: tuple[ProblemError, ...] = ()
+
+
+class _Kind(msgspec.Struct, frozen=True):
+    slug: str
+    fr: tuple[str, str]
+    en: tuple[str, str]
+
+
+_KINDS: Final[dict[int, _Kind]] = {
+    401: _Kind(
+        "unauthenticated",
+        ("Authentification requise", "Identifiez-vous par l'authentification HTTP Basic."),
+        ("Authentication required", "Sign in with HTTP Basic authentication."),
+    ),
+    403: _Kind(
+        "forbidden",
+        ("Accès refusé", "Ce compte n'a pas le rôle requis."),
+        ("Not allowed", "This account does not have the role that this takes."),
+    ),
+    404: _Kind(
+        "not-found",
+        ("Introuvable", "Il n'y a rien à cette adresse."),
+        ("Not found", "There is nothing at this address."),
+    ),
+    405: _Kind(
+        "method-not-allowed",
+        ("Méthode non permise", "Cette adresse ne connaît pas cette méthode."),
+        ("Method not allowed", "This address does not know this method."),
+    ),
+    409: _Kind(
+        "conflict",
+        ("Conflit", "La demande contredit ce qui existe déjà."),
+        ("Conflict", "The request contradicts what exists already."),
+    ),
+    413: _Kind(
+        "too-large",
+        ("Corps trop volumineux", "Le corps de la requête dépasse la taille permise."),
+        ("Body too large", "The request body is larger than allowed."),
+    ),
+    415: _Kind(
+        "unsupported-media-type",
+        ("Format non pris en charge", "Le corps doit être en application/json (UTF-8)."),
+        ("Unsupported media type", "The body must be application/json (UTF-8)."),
+    ),
+    422: _Kind(
+        "invalid-request",
+        ("Requête invalide", "Un ou plusieurs champs sont invalides."),
+        ("Invalid request", "One or more fields are invalid."),
+    ),
+    429: _Kind(
+        "too-many-attempts",
+        ("Trop de tentatives", "Trop d'échecs d'authentification ; réessayez plus tard."),
+        ("Too many attempts", "Too many failed sign-ins; try again later."),
+    ),
+    500: _Kind(
+        "internal",
+        ("Erreur interne", "La demande a échoué ; l'incident est journalisé sous request_id."),
+        ("Internal error", "The request failed; the log has it under request_id."),
+    ),
+    503: _Kind(
+        "unavailable",
+        ("Service indisponible", "Le service ne peut pas répondre pour l'instant ; réessayez."),
+        ("Service unavailable", "The service cannot answer for now; try again."),
+    ),
+}
+
+_STATUS: Final[dict[type[Exception], int]] = {
+    InvalidBody: 422,
+    ValidationException: 422,
+    InvalidUsername: 422,
+    WeakPassword: 422,
+    InvalidCredentials: 401,
+    NotAuthorizedException: 401,
+    UnknownAccount: 404,
+    UsernameTaken: 409,
+    TooManyAttempts: 429,
+    Unavailable: 503,
+}
+
+
+def _status_of(error: Exception) -> int:
+    for ancestor in type(error).__mro__:
+        if ancestor in _STATUS:
+            return _STATUS[ancestor]
+    if isinstance(error, HTTPException):
+        # Litestar says 400 for what this contract calls 422: a request that cannot be understood.
+        return 422 if error.status_code == 400 else error.status_code  # noqa: PLR2004
+    return 500
+
+
+def problem_response(request: Request[object, object, object], error: Exception) -> Response[Problem]:
+    """Litestar's handler for every exception."""
+    status = _status_of(error)
+    if status not in _KINDS:
+        status = 500
+    if status >= 500:  # noqa: PLR2004
+        _log_failure(error, status)
+    language = language_of(request)
+    kind = _KINDS[status]
+    title, detail = kind.fr if language is Language.FR else kind.en
+    return Response(
+        Problem(
+            type=f"urn:churn:problem:{kind.slug}",
+            title=title,
+            status=status,
+            detail=detail,
+            instance=request.scope["path"].encode("utf-8", "replace").decode()[:512],
+            request_id=request.scope["state"].get("request_id", ""),
+            errors=_errors_of(error, language),
+        ),
+        status_code=status,
+        media_type=MEDIA_TYPE,
+        headers=_headers_of(request, error, status),
+    )
+
+
+def _log_failure(error: Exception, status: int) -> None:
+    causes = describe_failure(error)
+    # An expected outage is one line, not a page per request.
+    if status == 503:  # noqa: PLR2004
+        log.warning("unavailable", reason=str(error), cause=causes[-1]["type"])
+    else:
+        log.error("request failed", causes=causes)
+
+
+def _errors_of(error: Exception, language: Language) -> tuple[ProblemError, ...]:
+    if isinstance(error, InvalidBody):
+        return tuple(
+            ProblemError(
+                detail=item.detail[language], code=item.code, pointer=item.pointer, suggestion=item.suggestion
+            )
+            for item in error.errors
+        )
+    if isinstance(error, ValidationException) and isinstance(error.extra, list):
+        return tuple(
+            ProblemError(detail=_PARAMETER[language], code="invalid", parameter=str(item.get("key", "")))
+            for item in error.extra
+            if isinstance(item, dict)
+        )
+    if isinstance(error, WeakPassword | InvalidUsername):
+        field = "/password" if isinstance(error, WeakPassword) else "/username"
+        return (ProblemError(detail=str(error), code="invalid", pointer=field),)
+    return ()
+
+
+_PARAMETER: Final[Text] = {
+    Language.FR: "Valeur non permise ; voir le schéma du paramètre dans /docs.",
+    Language.EN: "This value is not allowed; see the parameter's schema in /docs.",
+}
+
+
+def _headers_of(request: Request[object, object, object], error: Exception, status: int) -> dict[str, str]:
+    headers = {"cache-control": "no-store", "vary": "Accept-Language"}
+    if status == 401:  # noqa: PLR2004
+        headers["www-authenticate"] = CHALLENGE
+    if isinstance(error, TooManyAttempts | Unavailable):
+        # Whole seconds, and never 0, which would ask for a retry at once.
+        headers["retry-after"] = str(max(1, round(error.retry_after + 0.5)))
+    if status == 405:  # noqa: PLR2004
+        headers["allow"] = ", ".join(sorted(_allowed_methods(request)))
+    return headers
+
+
+def _allowed_methods(request: Request[object, object, object]) -> set[str]:
+    """RFC 9110 asks a 405 to name them, and Litestar does not."""
+    path = request.scope["path"].rstrip("/") or "/"
+    return {
+        method
+        for route in request.app.routes
+        if re.fullmatch(re.sub(r"\\\{[^}]*\}", "[^/]+", re.escape(route.path_format)), path)
+        for method in getattr(route, "methods", ())
+    }
+
+
+EXCEPTION_HANDLERS: Final[ExceptionHandlersMap] = {Exception: problem_response, HTTPException: problem_response}
+
+
+def problem_responses(*statuses: int) -> dict[int, ResponseSpec]:
+    """The OpenAPI responses of a handler that can answer with these problems."""
+    return {
+        status: ResponseSpec(
+            data_container=Problem,
+            description=_KINDS[status].fr[0],
+            media_type=MEDIA_TYPE,  # type: ignore[arg-type] - any media type works; Litestar's type is narrower
+            generate_examples=False,
+        )
+        for status in statuses
+    }
+

@@ -1,0 +1,48 @@
+"""Will this employee leave?"""
+
+from collections.abc import Callable
+from uuid import UUID
+
+from churn.domain.employee import Employee
+from churn.domain.prediction import Prediction
+from churn.ports import Clock, HistoryRepository, Predictor
+
+
+class PredictAttrition:
+    """Scores one employee and answers once the prediction is remembered."""
+
+    def __init__(
+        self,
+        *,
+        predictor: Predictor,
+        history: HistoryRepository,
+        clock: Clock,
+        new_id: Callable[[], UUID],
+    ) -> None:
+        """`new_id` makes UUIDv7s."""
+        self._predictor = predictor
+        self._history = history
+        self._clock = clock
+        self._new_id = new_id
+
+    async def __call__(self, employee: Employee, *, account: str) -> Prediction:
+        """The prediction, stored durably.
+
+        Raises:
+            Unavailable: it was not confirmed as stored; asking again is safe.
+        """
+        model = self._predictor.info
+        score = self._predictor.predict(employee)
+        prediction = Prediction(
+            id=self._new_id(),
+            created_at=self._clock.now(),
+            account=account,
+            model_version=model.version,
+            threshold=model.threshold,
+            intercept=model.intercept,
+            risk=model.risk(score.probability),
+            employee=employee,
+            score=score,
+        )
+        await self._history.append(prediction)
+        return prediction
