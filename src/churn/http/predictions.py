@@ -23,7 +23,7 @@ from churn.http.problems import problem_responses
 from churn.ports import HistoryRepository
 from churn.use_cases.predict_attrition import PredictAttrition
 
-type ChurnRequest = Request[Account, object, Any]
+ChurnRequest = Request[Account, object, Any]
 
 _INDICES: Final = range(len(FEATURES))
 _OVERTIME: Final = FEATURES.index("heures_supp")

@@ -148,8 +148,9 @@ def problem_response(request: Request[object, object, object], error: Exception)
     status = _status_of(error)
     if status not in _KINDS:
         status = 500
+    request_id = request.scope["state"].get("request_id", "")
     if status >= 500:  # noqa: PLR2004
-        _log_failure(error, status)
+        _log_failure(error, status, request_id)
     language = language_of(request)
     kind = _KINDS[status]
     title, detail = kind.fr if language is Language.FR else kind.en
@@ -160,7 +161,7 @@ def problem_response(request: Request[object, object, object], error: Exception)
             status=status,
             detail=detail,
             instance=request.scope["path"].encode("utf-8", "replace").decode()[:512],
-            request_id=request.scope["state"].get("request_id", ""),
+            request_id=request_id,
             errors=_errors_of(error, language),
         ),
         status_code=status,
@@ -169,13 +170,13 @@ def problem_response(request: Request[object, object, object], error: Exception)
     )
 
 
-def _log_failure(error: Exception, status: int) -> None:
+def _log_failure(error: Exception, status: int, request_id: str) -> None:
     causes = describe_failure(error)
     # An expected outage is one line, not a page per request.
     if status == 503:  # noqa: PLR2004
-        log.warning("unavailable", reason=str(error), cause=causes[-1]["type"])
+        log.warning("unavailable", request_id=request_id, reason=str(error), cause=causes[-1]["type"])
     else:
-        log.error("request failed", causes=causes)
+        log.error("request failed", request_id=request_id, causes=causes)
 
 
 def _errors_of(error: Exception, language: Language) -> tuple[ProblemError, ...]:
