@@ -1,4 +1,4 @@
-"""Accounts, their roles, and what a username and a password may be."""
+"""Accounts, their roles, and what a username may be."""
 
 import re
 from datetime import datetime
@@ -10,7 +10,9 @@ from msgspec import Struct
 from churn.domain.errors import InvalidUsername
 
 #: Lower case, so that `Anne` and `anne` cannot be two people; no colon, which Basic auth cannot carry.
-USERNAME_PATTERN: Final = r"^[a-z0-9][a-z0-9._@-]{1,63}$"
+#: Python's `$` alone would let a trailing newline pass.
+USERNAME_PATTERN: Final = r"^[a-z0-9][a-z0-9._@-]{1,63}$(?!\n)"
+MAX_USERNAME_LENGTH: Final = 64
 
 
 class Role(StrEnum):
@@ -33,6 +35,15 @@ class Account(Struct, frozen=True, kw_only=True):
         """Whether the account may do what `role` may."""
         return self.role is Role.ADMIN or self.role is role
 
+    def __repr__(self) -> str:
+        # Without the hash, which must not reach a log or a traceback.
+        return f"Account({self.username!r}, {self.role.value}{', disabled' if self.disabled else ''})"
+
+
+def is_username(text: str) -> bool:
+    """Whether an account can have that name."""
+    return re.search(USERNAME_PATTERN, text) is not None
+
 
 def check_username(username: str) -> str:
     """The username itself, if an account can have it.
@@ -40,7 +51,7 @@ def check_username(username: str) -> str:
     Raises:
         InvalidUsername: it does not match `USERNAME_PATTERN`.
     """
-    if not re.fullmatch(USERNAME_PATTERN, username):
+    if not is_username(username):
         raise InvalidUsername(
             "a username has 2 to 64 characters among a-z, 0-9 and . _ @ -, and starts with a letter or a digit"
         )

@@ -1,0 +1,205 @@
+"""Who is asking?"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from hashlib import blake2b
+from hmac import compare_digest
+from ipaddress import IPv6Address, IPv6Network, ip_address
+from secrets import token_bytes
+from typing import Final, Never
+
+from msgspec import Struct
+
+from churn.domain.account import MAX_USERNAME_LENGTH, Account, is_username
+from churn.domain.errors import ChurnError, InvalidCredentials, TooManyAttempts
+from churn.domain.password import MAX_LENGTH, normalize
+from churn.domain.throttle import Throttle
+from churn.ports import Clock, PasswordHasher, UserStore
+
+#: Seconds before the stream of changes is opened again after it failed: the first time, and at most.
+FIRST_PAUSE: Final = 0.1
+LONGEST_PAUSE: Final = 10.0
+
+_logger = logging.getLogger(__name__)
+
+
+class _Verified(Struct, frozen=True):
+    """A credential that was right when it was last checked."""
+
+    seal: bytes
+    account: Account
+    fresh_until: float
+
+
+class Authenticate:
+    """Tells whose a username and a password are, quickly when it has just told, and slowly to who guesses.
+
+    * A verified credential is remembered, as a MAC under a key that never leaves this object, until the
+      account changes. While it is fresh it answers by itself; later it is verified anew, but never
+      throttled: whoever guesses at an account cannot lock out its owner.
+    * Attempts with one credential at one time share one verification.
+    * Any other attempt counts as failed, against the account and the address, from before it is verified
+      until it has proved right.
+    * Unknown, disabled and wrong cost the same time and raise the same error.
+    """
+
+    def __init__(
+        self,
+        *,
+        users: UserStore,
+        hasher: PasswordHasher,
+        clock: Clock,
+        credential_ttl: float,
+        failures_per_account: int,
+        failures_per_address: int,
+        capacity: int = 10_000,
+    ) -> None:
+        """A credential is fresh for `credential_ttl` seconds, and not remembered at all when that is 0.
+
+        Failures are per minute. `capacity` bounds the credentials, the accounts and the addresses in memory.
+        """
+        self._users = users
+        self._hasher = hasher
+        self._clock = clock
+        self._ttl = credential_ttl
+        self._capacity = capacity
+        self._accounts = Throttle(failures_per_account, capacity=capacity)
+        self._addresses = Throttle(failures_per_address, capacity=capacity)
+        self._key = token_bytes(32)
+        self._verified: dict[str, _Verified] = {}
+        self._generation = 0
+        self._under_way: dict[tuple[int, bytes], asyncio.Task[Account | None]] = {}
+
+    async def __call__(self, username: str, password: str, address: str) -> Account:
+        """The enabled account of `username`, whose password is `password`.
+
+        `address` is the client's IP address; an IPv6 client is known by its /64, the least that a site has.
+
+        Raises:
+            InvalidCredentials: there is none.
+            TooManyAttempts: too many failed; nothing was verified.
+            Unavailable: it cannot be told now.
+        """
+        if len(username) > MAX_USERNAME_LENGTH or len(password) > MAX_LENGTH:
+            raise InvalidCredentials
+        seal = self._seal(username, password)
+        known = self._verified.get(username)
+        if known is not None and not compare_digest(known.seal, seal):
+            known = None
+        if known is not None and self._clock.monotonic() < known.fresh_until:
+            return known.account
+        # A change starts a new generation: who comes after it does not join a verification from before it.
+        attempt = (self._generation, seal)
+        task = self._under_way.get(attempt)
+        if task is None:
+            refund = self._charge(username, address) if known is None else _nothing
+            task = asyncio.create_task(self._verify(username, password, seal, refund))
+            self._under_way[attempt] = task
+            task.add_done_callback(lambda task: self._end(attempt, task))
+        # Shielded: the verification is booked, and serves the others, even if this client goes away.
+        account = await asyncio.shield(task)
+        if account is None:
+            raise InvalidCredentials
+        return account
+
+    def forget(self, username: str | None) -> None:
+        """Drop what is remembered of an account that has changed, or of all of them for None."""
+        self._generation += 1
+        if username is None:
+            self._verified.clear()
+        else:
+            self._verified.pop(username, None)
+
+    async def watch(self) -> Never:
+        """Forget accounts as any process changes them, for ever; run it as a task beside the service."""
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                async for username in self._users.changes():
+                    self.forget(username)
+                    pause = FIRST_PAUSE
+            except Exception:
+                _logger.exception("the stream of account changes failed")
+            self.forget(None)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _seal(self, username: str, password: str) -> bytes:
+        # Keyed BLAKE2 is a MAC by itself (RFC 7693, section 2.9), a third of the cost of HMAC-SHA-256. The
+        # length keeps ("a", "bc") and ("ab", "c") apart.
+        text = f"{len(username)}:{username}{password}".encode("utf-8", "surrogatepass")
+        return blake2b(text, digest_size=32, key=self._key).digest()
+
+    def _charge(self, username: str, address: str) -> Callable[[], None]:
+        """Count an attempt as failed; the result takes that back."""
+        now = self._clock.monotonic()
+        network = _network(address)
+        wait = max(self._accounts.wait(username, now), self._addresses.wait(network, now))
+        if wait > 0:
+            raise TooManyAttempts(wait)
+        self._accounts.charge(username, now)
+        self._addresses.charge(network, now)
+
+        def refund() -> None:
+            now = self._clock.monotonic()
+            self._accounts.refund(username, now)
+            self._addresses.refund(network, now)
+
+        return refund
+
+    async def _verify(self, username: str, password: str, seal: bytes, refund: Callable[[], None]) -> Account | None:
+        generation = self._generation
+        password = normalize(password)
+        try:
+            account = await self._users.get(username) if is_username(username) else None
+            right = await self._hasher.verify(account.password_hash if account else None, password)
+        except BaseException:
+            refund()  # nothing was found out
+            raise
+        if account is None or account.disabled or not right:
+            known = self._verified.get(username)
+            if known is not None and compare_digest(known.seal, seal):
+                del self._verified[username]
+            return None
+        refund()
+        if self._ttl > 0 and generation == self._generation:
+            self._remember(_Verified(seal, account, self._clock.monotonic() + self._ttl))
+        if self._hasher.needs_rehash(account.password_hash):
+            # Whatever prevents it, the next sign-in tries again.
+            with suppress(ChurnError):
+                await self._users.update(
+                    username,
+                    password_hash=await self._hasher.hash(password),
+                    if_password_hash=account.password_hash,
+                )
+        return account
+
+    def _remember(self, credential: _Verified) -> None:
+        self._verified.pop(credential.account.username, None)
+        while len(self._verified) >= self._capacity:
+            # Insertion order is the order of the last verification.
+            del self._verified[next(iter(self._verified))]
+        self._verified[credential.account.username] = credential
+
+    def _end(self, attempt: tuple[int, bytes], task: asyncio.Task[Account | None]) -> None:
+        del self._under_way[attempt]
+        if not task.cancelled():
+            # Read, so that a failure that no client waits for any more is not reported as lost.
+            task.exception()
+
+
+def _nothing() -> None:
+    """There was no charge."""
+
+
+def _network(address: str) -> str:
+    """What an attacker cannot change at will: the address, or the /64 of an IPv6 address."""
+    try:
+        ip = ip_address(address)
+    except ValueError:
+        return address
+    if not isinstance(ip, IPv6Address):
+        return address
+    return str(ip.ipv4_mapped or IPv6Network((int(ip), 64), strict=False))
