@@ -2,13 +2,14 @@
 
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import docker
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
-from testcontainers.postgres import PostgresContainer
+from testcontainers.community.postgres import PostgresContainer
 
 from churn.adapters.memory import MemoryClock
 from churn.adapters.postgres.embedded import EmbeddedPostgres
@@ -18,26 +19,29 @@ from churn.adapters.postgres.tables import metadata
 from churn.settings import Settings
 
 
-def _docker_answers() -> bool:
-    try:
-        client = docker.from_env()
-    except docker.errors.DockerException:
-        return False
-    client.close()
-    return True
+@contextmanager
+def _container() -> Iterator[str]:
+    with PostgresContainer("postgres:17-alpine", driver="asyncpg") as container:
+        yield container.get_connection_url()
+
+
+@contextmanager
+def _embedded() -> Iterator[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        server = EmbeddedPostgres(Path(folder))
+        with server.running():
+            yield server.url
 
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    """An empty PostgreSQL: in a container where a Docker engine answers, else from the wheel."""
-    if _docker_answers():
-        with PostgresContainer("postgres:17-alpine", driver="asyncpg") as container:
-            yield container.get_connection_url()
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            server = EmbeddedPostgres(Path(folder))
-            with server.running():
-                yield server.url
+    """An empty PostgreSQL: in a container where a Docker engine answers and has the image, else from the wheel."""
+    with ExitStack() as stack:
+        try:
+            url = stack.enter_context(_container())
+        except docker.errors.DockerException:
+            url = stack.enter_context(_embedded())
+        yield url
 
 
 @pytest.fixture(scope="session")

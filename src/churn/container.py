@@ -38,9 +38,7 @@ class Container(containers.DeclarativeContainer):
     on_flush: providers.Provider[Callable[[HistoryFlush], None] | None] = providers.Object(None)
 
     clock = providers.Singleton(SystemClock)
-    engine = providers.Singleton(
-        create_engine, settings.provided.database_url, pool_size=settings.provided.pool_size
-    )
+    engine = providers.Singleton(create_engine, settings.provided.database_url, pool_size=settings.provided.pool_size)
     migrations = providers.Singleton(Migrations, engine, settings.provided.migrations_dir)
     history = providers.Singleton(
         PostgresHistoryRepository,

@@ -70,7 +70,7 @@ class HistoryRepository(Protocol):
         """Store one prediction; when this returns, it survives a crash of the service and of the database.
 
         Raises:
-            StorageUnavailable: it may or may not have been stored.
+            StorageUnavailable: it may or may not have been stored; certainly not when its id was there already.
             HistoryQueueFull: it was not stored.
         """
         ...

@@ -12,7 +12,7 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from churn.domain.account import Account, Role
-from churn.domain.errors import UnknownAccount, UsernameTaken
+from churn.domain.errors import StorageUnavailable, UnknownAccount, UsernameTaken
 from churn.domain.prediction import HistoryFilter, Prediction
 
 
@@ -45,6 +45,8 @@ class MemoryHistoryRepository:
 
     async def append(self, prediction: Prediction) -> None:
         """See the port."""
+        if prediction.id in self._predictions:
+            raise StorageUnavailable("the id is taken")
         self._predictions[prediction.id] = prediction
 
     async def get(self, prediction_id: UUID) -> Prediction | None:

@@ -16,7 +16,6 @@ from churn.cli.database import database, settings_or_exit
 from churn.cli.migrate import migrate_database
 from churn.domain.errors import ChurnError
 from churn.http.observability import configure_logging
-from churn.settings import Settings
 
 
 @click.command()

@@ -45,9 +45,7 @@ class Metrics:
             buckets=_PROBABILITIES,
             registry=self._registry,
         )
-        self.auth_failures = Counter(
-            "churn_auth_failures", "Sign-ins refused.", ("reason",), registry=self._registry
-        )
+        self.auth_failures = Counter("churn_auth_failures", "Sign-ins refused.", ("reason",), registry=self._registry)
         self.history_queue = Gauge(
             "churn_history_queue_depth",
             "Predictions waiting for their commit.",

@@ -114,10 +114,12 @@ def describe_failure(error: BaseException) -> list[dict[str, object]]:
     cause: BaseException | None = error
     while cause is not None:
         frames = traceback.extract_tb(cause.__traceback__)[-_FRAMES:]
-        failures.append({
-            "type": f"{type(cause).__module__}.{type(cause).__qualname__}",
-            "at": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
-        })
+        failures.append(
+            {
+                "type": f"{type(cause).__module__}.{type(cause).__qualname__}",
+                "at": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
+            }
+        )
         cause = cause.__cause__
     return failures
 

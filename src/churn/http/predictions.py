@@ -180,9 +180,7 @@ class PredictionController(Controller):
         history: NamedDependency[HistoryRepository],
         since: Annotated[datetime | None, QueryParameter(description="À partir de ce moment.")] = None,
         until: Annotated[datetime | None, QueryParameter(description="Avant ce moment.")] = None,
-        model_version: Annotated[
-            str | None, QueryParameter(pattern=_NAME, description="Version du modèle.")
-        ] = None,
+        model_version: Annotated[str | None, QueryParameter(pattern=_NAME, description="Version du modèle.")] = None,
         prediction: Annotated[int | None, QueryParameter(ge=0, le=1, description="1 : départ probable.")] = None,
         employee_ref: Annotated[
             str | None, QueryParameter(pattern=EMPLOYEE_REF_PATTERN, description="Pseudonyme de l'employé.")

@@ -182,9 +182,7 @@ def _log_failure(error: Exception, status: int, request_id: str) -> None:
 def _errors_of(error: Exception, language: Language) -> tuple[ProblemError, ...]:
     if isinstance(error, InvalidBody):
         return tuple(
-            ProblemError(
-                detail=item.detail[language], code=item.code, pointer=item.pointer, suggestion=item.suggestion
-            )
+            ProblemError(detail=item.detail[language], code=item.code, pointer=item.pointer, suggestion=item.suggestion)
             for item in error.errors
         )
     if isinstance(error, ValidationException) and isinstance(error.extra, list):
@@ -242,4 +240,3 @@ def problem_responses(*statuses: int) -> dict[int, ResponseSpec]:
         )
         for status in statuses
     }
-

@@ -87,8 +87,6 @@ class EmbeddedPostgres:
         try:
             postmaster = PostmasterInfo.read_from_pgdata(self._folder)
             process = postmaster.process if postmaster else None
-            return (
-                process is not None and process.name() == "postgres" and process.status() != psutil.STATUS_ZOMBIE
-            )
+            return process is not None and process.name() == "postgres" and process.status() != psutil.STATUS_ZOMBIE
         except (AssertionError, ValueError, psutil.Error):
             return False

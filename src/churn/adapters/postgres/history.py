@@ -250,4 +250,3 @@ class PostgresHistoryRepository:
             # A broken connection must not be lent to anyone else.
             await connection.invalidate()
             await connection.close()
-

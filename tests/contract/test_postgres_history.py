@@ -1,0 +1,117 @@
+"""What group commit adds to the contract of a history."""
+
+import asyncio
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.builders import prediction
+
+from churn.adapters.postgres.history import PostgresHistoryRepository
+from churn.domain.errors import HistoryQueueFull, StorageUnavailable
+from churn.domain.prediction import HistoryFilter
+from churn.ports import HistoryFlush
+
+
+async def test_commits_in_groups(engine: AsyncEngine) -> None:
+    """Predictions that arrive together are committed together, and each is stored."""
+    flushes: list[HistoryFlush] = []
+    history = PostgresHistoryRepository(engine, queue_size=1000, flush_timeout=5.0, on_flush=flushes.append)
+    await history.start()
+    await asyncio.gather(*(history.append(prediction()) for _ in range(200)))
+    await history.stop()
+    assert sum(flush.rows for flush in flushes) == 200
+    assert len(flushes) <= 3
+    assert len(await history.find(HistoryFilter(), before=None, limit=1000)) == 200
+
+
+async def test_one_row_at_fault_fails_alone(engine: AsyncEngine) -> None:
+    """A row that breaks a constraint fails its own request and none of those that share its commit."""
+    history = PostgresHistoryRepository(engine, queue_size=1000, flush_timeout=5.0)
+    await history.start()
+    taken = prediction()
+    await history.append(taken)
+    good = [prediction() for _ in range(5)]
+    results = await asyncio.gather(
+        *(history.append(item) for item in [*good[:2], taken, *good[2:]]), return_exceptions=True
+    )
+    await history.stop()
+    assert [type(result) for result in results] == [*[type(None)] * 2, StorageUnavailable, *[type(None)] * 3]
+    assert [await history.get(item.id) for item in good] == good
+
+
+async def test_refuses_what_it_cannot_queue(engine: AsyncEngine) -> None:
+    """A full queue refuses at once; what was accepted before is stored."""
+    history = PostgresHistoryRepository(engine, queue_size=3, flush_timeout=5.0)
+    accepted = [prediction() for _ in range(3)]
+    waiting = [asyncio.create_task(history.append(item)) for item in accepted]
+    await asyncio.sleep(0)
+    with pytest.raises(HistoryQueueFull):
+        await history.append(prediction())
+    await history.start()
+    await asyncio.gather(*waiting)
+    await history.stop()
+    assert [await history.get(item.id) for item in accepted] == accepted
+
+
+async def test_stop_writes_what_has_queued(engine: AsyncEngine) -> None:
+    """A stop drains the queue, answers everyone, and refuses what comes later."""
+    history = PostgresHistoryRepository(engine, queue_size=10, flush_timeout=5.0)
+    items = [prediction() for _ in range(4)]
+    waiting = [asyncio.create_task(history.append(item)) for item in items]
+    await asyncio.sleep(0)
+    await history.start()
+    await history.stop()
+    await asyncio.gather(*waiting)
+    with pytest.raises(HistoryQueueFull):
+        await history.append(prediction())
+    assert [await history.get(item.id) for item in items] == items
+
+
+async def test_goes_on_after_its_connection_was_cut(engine: AsyncEngine) -> None:
+    """When the server cuts the writer's connection, the next append stores on a new one."""
+    history = PostgresHistoryRepository(engine, queue_size=10, flush_timeout=5.0)
+    await history.start()
+    await history.append(prediction())
+    async with engine.connect() as connection:
+        await connection.execute(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'COPY%' AND pid <> pg_backend_pid()"
+            )
+        )
+    item = prediction()
+    try:
+        await history.append(item)
+    except StorageUnavailable:  # the cut was noticed only while writing
+        await history.append(item := prediction())
+    await history.stop()
+    assert await history.get(item.id) == item
+
+
+async def test_a_flush_that_takes_too_long_fails_its_requests(engine: AsyncEngine) -> None:
+    """A table that is locked makes the requests fail in time, and the writer recovers once it is free."""
+    flushes: list[HistoryFlush] = []
+    history = PostgresHistoryRepository(engine, queue_size=10, flush_timeout=0.2, on_flush=flushes.append)
+    await history.start()
+    async with engine.begin() as connection:
+        await connection.execute(text("LOCK TABLE prediction IN ACCESS EXCLUSIVE MODE"))
+        with pytest.raises(StorageUnavailable):
+            await history.append(prediction())
+    item = prediction()
+    await history.append(item)
+    await history.stop()
+    assert await history.get(item.id) == item
+    assert [flush.failed for flush in flushes] == [1, 0]
+
+
+async def test_a_client_that_has_gone_does_not_stop_the_others(engine: AsyncEngine) -> None:
+    """Cancelling one waiting request neither loses its neighbours' rows nor stops the writer."""
+    history = PostgresHistoryRepository(engine, queue_size=10, flush_timeout=5.0)
+    items = [prediction() for _ in range(3)]
+    waiting = [asyncio.create_task(history.append(item)) for item in items]
+    await asyncio.sleep(0)
+    waiting[1].cancel()
+    await history.start()
+    await asyncio.gather(waiting[0], waiting[2])
+    await history.stop()
+    assert [await history.get(item.id) for item in (items[0], items[2])] == [items[0], items[2]]
