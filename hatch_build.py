@@ -8,13 +8,17 @@ from typing import Any, Final
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-# Per npm package, the files that the pages load and the licences they come under. Scalar's own package
-# ships no licence file; the one of its sister package, from the same repository, is its text.
+# Per npm package, the files that the pages load, and the name each is served under.
 FILES: Final = {
-    "swagger-ui-dist": ("swagger-ui.css", "swagger-ui-bundle.js", "swagger-ui-standalone-preset.js"),
-    "redoc": ("bundles/redoc.standalone.js",),
-    "@scalar/api-reference": ("dist/browser/standalone.js",),
+    "swagger-ui-dist": {
+        "swagger-ui.css": "swagger-ui.css",
+        "swagger-ui-bundle.js": "swagger-ui.js",
+        "swagger-ui-standalone-preset.js": "swagger-ui-preset.js",
+    },
+    "redoc": {"bundles/redoc.standalone.js": "redoc.js"},
+    "@scalar/api-reference": {"dist/browser/standalone.js": "scalar.js"},
 }
+# Scalar's own package ships no licence file; its sister package, from the same repository, has the text.
 LICENCES: Final = {
     "swagger-ui-dist": ("LICENSE", "NOTICE", "swagger-ui-bundle.js.LICENSE.txt"),
     "redoc": ("LICENSE", "bundles/redoc.standalone.js.LICENSE.txt"),
@@ -22,7 +26,7 @@ LICENCES: Final = {
 }
 # ReDoc shows its logo from its maker's server and has no option against that. Our pages ask no other host.
 REPLACEMENTS: Final = {
-    "redoc.standalone.js": (
+    "redoc.js": (
         b"https://cdn.redoc.ly/redoc/logo-mini.svg",
         b"data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'/%3E",
     ),
@@ -63,21 +67,19 @@ def _install(root: Path) -> None:
 
 def _copy(packages: Path, assets: Path) -> None:
     """Copies what the pages load, compressed once and for all, and the licences, readable."""
+    assets.mkdir()
     for package, names in FILES.items():
-        for name in names:
-            source = packages / package / name
-            content = source.read_bytes()
-            if source.name in REPLACEMENTS:
-                old, new = REPLACEMENTS[source.name]
+        for source, name in names.items():
+            content = (packages / package / source).read_bytes()
+            if name in REPLACEMENTS:
+                old, new = REPLACEMENTS[name]
                 if old not in content:
-                    raise RuntimeError(f"{package}: {name} has no {old.decode()} any more; revise REPLACEMENTS")
+                    raise RuntimeError(f"{package}: {source} has no {old.decode()} any more; revise REPLACEMENTS")
                 content = content.replace(old, new)
-            target = assets / package / f"{source.name}.gz"
-            target.parent.mkdir(parents=True, exist_ok=True)
             # No time of day in it, so the same lock file gives the same bytes.
-            target.write_bytes(gzip.compress(content, compresslevel=9, mtime=0))
-    for package, names in LICENCES.items():
-        for name in names:
-            target = assets / package / Path(name).name
+            (assets / f"{name}.gz").write_bytes(gzip.compress(content, compresslevel=9, mtime=0))
+    for package, licences in LICENCES.items():
+        for name in licences:
+            target = assets / "licences" / package / Path(name).name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(packages / package / name, target)

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ from litestar.openapi.spec import Components, License, SecurityScheme, Tag
 from litestar.types import ControllerRouterHandler
 
 from churn.http.pages.assets import asset_url
-from churn.http.pages.response import page
+from churn.http.pages.response import public_page
 
 _DESCRIPTION: Final = """\
 Estime la probabilité qu'un employé quitte l'entreprise, dit ce qui pèse dans cette estimation, \
@@ -96,14 +97,14 @@ def documentation_handlers() -> list[HTTPRouteHandler]:
                 favicon=favicon,
                 style=style,
             ),
+            {},
         ),
         _documentation_page(
             RedocRenderPlugin(
                 path="/redoc", js_url=asset_url("redoc.js"), google_fonts=False, favicon=favicon, style=style
             ),
             # ReDoc and Scalar write style sheets at run time; ReDoc searches in a worker.
-            style_src="'self' 'unsafe-inline'",
-            worker_src="blob:",
+            {"style-src": "'self' 'unsafe-inline'", "worker-src": "blob:"},
         ),
         _documentation_page(
             ScalarRenderPlugin(
@@ -114,7 +115,7 @@ def documentation_handlers() -> list[HTTPRouteHandler]:
                 favicon=favicon,
                 style=style,
             ),
-            style_src="'self' 'unsafe-inline'",
+            {"style-src": "'self' 'unsafe-inline'"},
         ),
     ]
 
@@ -132,7 +133,7 @@ def openapi_json(request: Request[object, object, Any]) -> bytes:
     return JsonRenderPlugin.render_json(request, request.app.openapi_schema.to_schema())
 
 
-def _documentation_page(plugin: OpenAPIRenderPlugin, **allowed: str) -> HTTPRouteHandler:
+def _documentation_page(plugin: OpenAPIRenderPlugin, allowed: Mapping[str, str]) -> HTTPRouteHandler:
     @get(plugin.paths, include_in_schema=False, opt={"exclude_from_auth": True}, sync_to_thread=False)
     def documentation_page(request: Request[object, object, Any]) -> Response[str | bytes]:
         content = plugin.render(request, request.app.openapi_schema.to_schema())
@@ -140,16 +141,16 @@ def _documentation_page(plugin: OpenAPIRenderPlugin, **allowed: str) -> HTTPRout
         # Litestar starts each library from an inline script; its digest lets that script run, and no other.
         digests = (hashlib.sha256(script).digest() for script in _INLINE_SCRIPT.findall(content))
         inline = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
-        return page(
+        return public_page(
             content,
-            **{
-                "connect_src": "'self'",
-                "font_src": "'self' data:",
-                "img_src": "'self' data:",
-                "script_src": f"'self' {inline}",
-                "style_src": "'self'",
-            }
-            | allowed,
+            {
+                "connect-src": "'self'",
+                "font-src": "'self' data:",
+                "img-src": "'self' data:",
+                "script-src": f"'self' {inline}",
+                "style-src": "'self'",
+                **allowed,
+            },
         )
 
     return documentation_page

@@ -1,0 +1,1 @@
+"""What people look at: our templates, style sheets and scripts, and the handlers that serve them."""
