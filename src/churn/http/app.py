@@ -8,9 +8,12 @@ from litestar.types import ASGIApp
 
 from churn.container import build_container, running
 from churn.http.dependencies import dependencies
+from churn.http.documentation import documentation_handlers, openapi_config
 from churn.http.health import HealthController, MetricsController
 from churn.http.metrics import Metrics
 from churn.http.observability import Observed, configure_logging
+from churn.http.pages.assets import serve_asset
+from churn.http.pages.landing import landing
 from churn.http.predictions import PredictionController
 from churn.http.problems import EXCEPTION_HANDLERS
 from churn.settings import Settings, read_settings
@@ -27,7 +30,15 @@ def create_app(settings: Settings) -> ASGIApp:
             yield
 
     app = Litestar(
-        route_handlers=[PredictionController, HealthController, MetricsController],
+        route_handlers=[
+            PredictionController,
+            HealthController,
+            MetricsController,
+            landing,
+            serve_asset,
+            *documentation_handlers(),
+        ],
+        openapi_config=openapi_config(),
         dependencies=dependencies(container, metrics),
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=[lifespan],
