@@ -95,7 +95,7 @@ def documentation_handlers() -> list[HTTPRouteHandler]:
                 css_url=asset_url("swagger-ui.css"),
                 standalone_preset_js_url=asset_url("swagger-ui-preset.js"),
                 favicon=favicon,
-                style=style,
+                style=f'{style}<script src="{asset_url("swagger-dark.js")}"></script>',
             ),
             {},
         ),

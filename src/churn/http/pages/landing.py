@@ -1,10 +1,10 @@
 """The first page: what the service does, and how to try it."""
 
+import json
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import Request, Response, get
 
@@ -27,8 +27,8 @@ _TEXTS: Final[dict[Language, dict[str, Any]]] = {
     Language.FR: {
         "title": "churn · Qui pourrait partir, et pourquoi",
         "skip": "Aller au contenu",
-        "question": "Qui pourrait partir, et pourquoi ?",
-        "lead": "churn estime la probabilité qu'une personne quitte l'entreprise et montre ce qui pèse dans cette "
+        "question": "Qui pourrait partir, et pourquoi\u00a0?",
+        "lead": "churn estime la probabilité qu’une personne quitte l’entreprise et montre ce qui pèse dans cette "
         "estimation, pour que vous puissiez en parler à temps.",
         "try": "Essayer",
         "read": "Lire la documentation",
@@ -47,13 +47,19 @@ _TEXTS: Final[dict[Language, dict[str, Any]]] = {
         "does": "Ce que fait le service",
         "features": (
             ("Il prédit", "Onze informations que les RH ont déjà suffisent à estimer le risque de départ."),
-            ("Il explique", "Chaque variable a sa part, et les parts s'additionnent exactement : pas de boîte noire."),
-            ("Il se souvient", "Chaque prédiction est enregistrée avant la réponse, et se relit telle qu'elle était."),
-            ("Il doute", "Une valeur que le modèle n'a jamais vue est signalée : c'est là qu'il faut moins le croire."),
+            (
+                "Il explique",
+                "Chaque variable a sa part, et les parts s’additionnent exactement\u00a0: pas de boîte noire.",
+            ),
+            ("Il se souvient", "Chaque prédiction est enregistrée avant la réponse, et se relit telle qu’elle était."),
+            (
+                "Il doute",
+                "Une valeur que le modèle n’a jamais vue est signalée\u00a0: c’est là qu’il faut moins le croire.",
+            ),
         ),
         "notice": "Une aide à la décision, jamais une décision",
-        "notice_text": "Une prédiction est une probabilité, pas un fait sur une personne. Elle invite à un échange ; "
-        "elle ne justifie à elle seule aucune mesure. La décision, et son motif, restent humains.",
+        "notice_text": "Une prédiction est une probabilité, pas un fait sur une personne. Elle invite à un "
+        "échange\u00a0; elle ne justifie à elle seule aucune mesure. La décision, et son motif, restent humains.",
         "curl": "Essayer en une commande",
         "curl_text": "curl demandera le mot de passe du compte. La réponse contient la prédiction, la probabilité, le "
         "message et la part de chaque variable.",
@@ -61,14 +67,13 @@ _TEXTS: Final[dict[Language, dict[str, Any]]] = {
         "copy": "Copier",
         "copied": "Copié",
         "links": "Aller plus loin",
-        "interface": "Interface",
         "pages": (
             ("/docs", "Swagger UI", "essayer chaque opération depuis le navigateur"),
             ("/scalar", "Scalar", "la même interface, avec des exemples dans chaque langage"),
             ("/redoc", "ReDoc", "la documentation de référence, à lire ou à imprimer"),
             ("/openapi.json", "OpenAPI 3.1", "le contrat, pour les machines"),
-            ("/livez", "Vivant ?", "le processus répond"),
-            ("/readyz", "Prêt ?", "base de données, migrations et modèle"),
+            ("/livez", "Vivant\u00a0?", "le processus répond"),
+            ("/readyz", "Prêt\u00a0?", "base de données, migrations et modèle"),
         ),
         "licence": "logiciel libre, licence MIT",
     },
@@ -103,13 +108,12 @@ _TEXTS: Final[dict[Language, dict[str, Any]]] = {
         "notice_text": "A prediction is a probability, not a fact about a person. It invites a conversation; it "
         "justifies no measure by itself. The decision, and its reason, stay human.",
         "curl": "Try it in one command",
-        "curl_text": "curl will ask for the account's password. The answer holds the prediction, the probability, the "
+        "curl_text": "curl will ask for the account’s password. The answer holds the prediction, the probability, the "
         "message and the share of each feature.",
         "command": "curl command",
         "copy": "Copy",
         "copied": "Copied",
         "links": "Go further",
-        "interface": "Interface",
         "pages": (
             ("/docs", "Swagger UI", "try every operation from the browser"),
             ("/scalar", "Scalar", "the same interface, with examples in every language"),
@@ -134,7 +138,7 @@ def landing(request: Request[object, object, Any]) -> Response[str | bytes]:
         language=language,
         languages=((Language.FR, "Français"), (Language.EN, "English")),
         base_url=base_url,
-        body=msgspec.json.encode(EXAMPLE).decode(),
+        body=json.dumps(EXAMPLE),
         version=version("churn"),
     )
     return public_page(
