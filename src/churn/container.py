@@ -3,13 +3,11 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 
 import uuid_utils.compat
 from dependency_injector import containers, providers
 
-from churn.adapters.joblib_model.bundle import active_version, load_bundle, trusted_manifests
-from churn.adapters.joblib_model.predictor import make_predictor
+from churn.adapters.joblib_model.predictor import load_predictor
 from churn.adapters.postgres.engine import answers, create_engine
 from churn.adapters.postgres.history import PostgresHistoryRepository
 from churn.adapters.postgres.migrations import Migrations
@@ -18,13 +16,6 @@ from churn.ports import HistoryFlush, Predictor
 from churn.settings import Settings
 from churn.use_cases.check_readiness import CheckReadiness
 from churn.use_cases.predict_attrition import PredictAttrition
-
-
-def _load_predictor(settings: Settings) -> Predictor:
-    models_dir = Path(settings.models_dir)
-    version = settings.model_version or active_version(models_dir)
-    trusted = trusted_manifests(models_dir, settings.trusted_models)
-    return make_predictor(load_bundle(models_dir, version, trusted=trusted))
 
 
 async def _is_loaded(predictor: Predictor) -> bool:
@@ -47,7 +38,12 @@ class Container(containers.DeclarativeContainer):
         flush_timeout=settings.provided.history_flush_timeout,
         on_flush=on_flush,
     )
-    predictor = providers.Singleton(_load_predictor, settings)
+    predictor = providers.Singleton(
+        load_predictor,
+        settings.provided.models_dir,
+        version=settings.provided.model_version,
+        trusted=settings.provided.trusted_models,
+    )
 
     predict_attrition = providers.Singleton(
         PredictAttrition,

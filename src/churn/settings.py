@@ -23,8 +23,10 @@ class SettingsError(Exception):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What an operator can set. Each field is read from `CHURN_<FIELD>`, or from the file that
-    `CHURN_<FIELD>_FILE` names."""
+    """What an operator can set.
+
+    Each field is read from `CHURN_<FIELD>`, or from the file that `CHURN_<FIELD>_FILE` names.
+    """
 
     host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=1, le=65535, description="Port to listen on.")] = 8000

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.builders import LEAVER, employee
 
 from churn.domain.employee import Employee
 from churn.domain.language import Language
 from churn.http.json_body import InvalidBody, decode_strictly
-from tests.builders import LEAVER, employee
 
 
 def errors_of(body: bytes | dict[str, Any]) -> dict[str, str]:

@@ -29,9 +29,7 @@ async def migrate_database(settings: Settings, *, downgrade_to: str | None = Non
 
 @click.command()
 @click.option("--downgrade", metavar="REVISION", help="Go back instead: a revision, -1 for one step, or base.")
-@click.option(
-    "--check", is_flag=True, help="Change nothing; fail if the migrations do not yield this release's tables."
-)
+@click.option("--check", is_flag=True, help="Change nothing; fail unless the migrations yield this release's tables.")
 def migrate(downgrade: str | None, *, check: bool) -> None:
     """Bring the database to this release's newest revision.
 

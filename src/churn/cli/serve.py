@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import secrets
 import signal
 import sys
 import tempfile
 from contextlib import ExitStack
 from types import FrameType
+from typing import Final
 
 import click
 import uvicorn
@@ -14,8 +16,14 @@ from msgspec.structs import replace
 
 from churn.cli.database import database, settings_or_exit
 from churn.cli.migrate import migrate_database
-from churn.domain.errors import ChurnError
+from churn.container import build_container
+from churn.domain.account import Role
+from churn.domain.errors import ChurnError, UsernameTaken
 from churn.http.observability import configure_logging
+from churn.settings import Settings
+
+#: 144 bits, written as 24 characters.
+_GENERATED_BYTES: Final = 18
 
 
 @click.command()
@@ -63,3 +71,26 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
 
 def _exit(_: int, __: FrameType | None) -> None:
     sys.exit(0)
+
+
+async def _create_first_account(settings: Settings) -> str | None:
+    """Create the first account if there is none; its password if it was generated here."""
+    container = build_container(settings)
+    try:
+        if await container.users().all():
+            return None
+        password = settings.admin_password or secrets.token_urlsafe(_GENERATED_BYTES)
+        try:
+            await container.create_account()(settings.admin_username, password, Role.ADMIN)
+        except UsernameTaken:  # another replica starts at the same time, and was first
+            return None
+        return None if settings.admin_password else password
+    finally:
+        await container.engine().dispose()
+
+
+def _announce(settings: Settings, password: str | None) -> None:
+    click.echo(f"churn serves on http://{settings.host}:{settings.port}")
+    click.echo(f"account   {settings.admin_username}")
+    if password is not None:
+        click.echo(f"password  {password}   (shown once: keep it)")

@@ -1,6 +1,6 @@
 """Is the process alive, is it ready, and how is it doing?"""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import msgspec
 from litestar import Controller, Response, get
@@ -27,8 +27,8 @@ class Readiness(msgspec.Struct, frozen=True):
 class HealthController(Controller):
     """For orchestrators: no account needed, nothing secret told."""
 
-    tags: ClassVar = ["Exploitation"]
-    opt: ClassVar = {"exclude_from_auth": True}
+    tags = ["Exploitation"]
+    opt = {"exclude_from_auth": True}
 
     @get("/livez", summary="Le processus est-il vivant ?", sync_to_thread=False)
     def live(self) -> Liveness:
@@ -57,7 +57,7 @@ class HealthController(Controller):
 class MetricsController(Controller):
     """For Prometheus."""
 
-    tags: ClassVar = ["Exploitation"]
+    tags = ["Exploitation"]
 
     @get("/metrics", summary="Métriques au format de Prometheus", media_type="text/plain", sync_to_thread=False)
     def metrics(self, metrics: NamedDependency[Metrics]) -> Response[bytes]:

@@ -36,7 +36,7 @@ class FieldError(msgspec.Struct, frozen=True, omit_defaults=True):
     """For `unknown`: the known field that it resembles most."""
 
 
-class InvalidBody(Exception):  # noqa: N818 - a state of the request, like Litestar's own exceptions
+class InvalidBody(Exception):
     """The body is not what the operation takes."""
 
     def __init__(self, errors: list[FieldError]) -> None:
@@ -94,8 +94,9 @@ def _is_json(content_type: str) -> bool:
 
 
 @cache
-def _decoder[T](model: type[T]) -> tuple[msgspec.json.Decoder[T], tuple[str, ...], int]:
-    fields = msgspec.structs.fields(cast("type[msgspec.Struct]", model))
+def _decoder(model: type) -> tuple[msgspec.json.Decoder[Any], tuple[str, ...], int]:
+    """A decoder, the optional fields' names and the number of required ones."""
+    fields = msgspec.structs.fields(model)
     optional = tuple(field.name for field in fields if not field.required)
     return msgspec.json.Decoder(model), optional, len(fields) - len(optional)
 
@@ -106,7 +107,7 @@ def decode_strictly[T](body: bytes, model: type[T]) -> T:
     Raises:
         InvalidBody: with every error that can be told, at most 50.
     """
-    decoder, optional, required = _decoder(model)
+    decoder, optional, required = _decoder(model)  # type: ignore[arg-type]  # mypy takes no type[T] for hashable
     try:
         decoded = decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

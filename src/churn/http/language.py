@@ -1,13 +1,14 @@
 """Which language a client asks for."""
 
 from functools import lru_cache
+from typing import Any
 
 from litestar.connection import ASGIConnection
 
 from churn.domain.language import Language
 
 
-def language_of(connection: ASGIConnection[object, object, object, object]) -> Language:
+def language_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Language:
     """The language to answer `connection` in."""
     return preferred_language(connection.headers.get("accept-language", ""))
 

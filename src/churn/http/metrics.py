@@ -14,6 +14,7 @@ from prometheus_client import (
     multiprocess,
 )
 
+from churn.domain.prediction import Prediction
 from churn.ports import HistoryFlush
 
 _REQUEST_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -31,6 +32,7 @@ class Metrics:
     def __init__(self) -> None:
         # A registry of our own, so that an application can be built more than once in a process.
         self._registry = CollectorRegistry()
+        self._children: dict[tuple[object, ...], Histogram] = {}
         self.request_seconds = Histogram(
             "churn_http_request_duration_seconds",
             "Time from the first byte of a request to the last of its answer; the count is the number of requests.",
@@ -68,6 +70,23 @@ class Metrics:
             registry=self._registry,
         )
         ProcessCollector(registry=self._registry)
+
+    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+        """One request was answered on `route`, a template, in `seconds`."""
+        self._child(self.request_seconds, method, route, str(status)).observe(seconds)
+
+    def predicted(self, prediction: Prediction) -> None:
+        """One prediction was made and stored."""
+        label = "1" if prediction.leaves else "0"
+        self._child(self.probability, prediction.model_version, label).observe(prediction.score.probability)
+
+    def _child(self, histogram: Histogram, *labels: str) -> Histogram:
+        # `labels()` takes longer than `observe()`, and both are on the path of every request.
+        key = (id(histogram), *labels)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = histogram.labels(*labels)
+        return child
 
     def history_flushed(self, flush: HistoryFlush) -> None:
         """Told by the history of each attempt to commit."""

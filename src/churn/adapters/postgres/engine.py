@@ -58,4 +58,4 @@ async def answers(engine: AsyncEngine) -> bool:
     """Whether the database takes a connection and answers a query."""
     with storage_errors():
         async with engine.connect() as connection:
-            return (await connection.execute(select(1))).scalar_one() == 1
+            return bool((await connection.execute(select(1))).scalar_one())

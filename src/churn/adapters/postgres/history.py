@@ -209,9 +209,9 @@ class PostgresHistoryRepository:
             if done.done():  # the request was cancelled: its client has gone
                 continue
             if position in failures:
-                error = StorageUnavailable("the database did not confirm the prediction")
-                error.__cause__ = failures[position]
-                done.set_exception(error)
+                refusal = StorageUnavailable("the database did not confirm the prediction")
+                refusal.__cause__ = failures[position]
+                done.set_exception(refusal)
             else:
                 done.set_result(None)
         if self._on_flush is not None:

@@ -39,7 +39,7 @@ _TEXTS: Final[dict[Language, dict[str, Any]]] = {
         "factors": (
             ("Heures supplémentaires", 44),
             ("Revenu mensuel", 30),
-            ("Satisfaction au travail", 21),
+            ("Environnement de travail", 21),
             ("Années au poste actuel", -14),
             ("Distance domicile-travail", 9),
         ),
@@ -92,7 +92,7 @@ _TEXTS: Final[dict[Language, dict[str, Any]]] = {
         "factors": (
             ("Overtime", 44),
             ("Monthly income", 30),
-            ("Satisfaction at work", 21),
+            ("Work environment", 21),
             ("Years in current role", -14),
             ("Commute", 9),
         ),

@@ -1,0 +1,1 @@
+"""Measurements, each as a ratio inside one run: machines differ and are noisy."""
