@@ -98,6 +98,9 @@ def _decoder(model: type) -> tuple[msgspec.json.Decoder[Any], tuple[str, ...], i
     """A decoder, the optional fields' names and the number of required ones."""
     fields = msgspec.structs.fields(model)
     optional = tuple(field.name for field in fields if not field.required)
+    if any(field.default is not msgspec.UNSET for field in fields if not field.required):
+        # With another default, an absent field would count as filled, and could hide a repeated key.
+        raise TypeError(f"{model.__name__}: a field of a body is required, or UNSET when absent")
     return msgspec.json.Decoder(model), optional, len(fields) - len(optional)
 
 
@@ -109,7 +112,7 @@ def decode_strictly[T](body: bytes, model: type[T]) -> T:
     """
     decoder, optional, required = _decoder(model)  # type: ignore[arg-type]  # mypy takes no type[T] for hashable
     try:
-        decoded = decoder.decode(body)
+        decoded: T = decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise InvalidBody(_errors(body, model)) from None
     # msgspec keeps the last of two equal keys. A flat object has one colon per key; when there are as many
