@@ -1,0 +1,1 @@
+"""From data to a bundle that can be served: checked, fitted, evaluated, described."""
