@@ -1,7 +1,7 @@
 """The composition root: which adapter sits behind which port."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 import uuid_utils.compat
@@ -12,21 +12,28 @@ from churn.adapters.postgres.engine import answers, create_engine
 from churn.adapters.postgres.history import PostgresHistoryRepository
 from churn.adapters.postgres.migrations import Migrations
 from churn.adapters.system_clock import SystemClock
+from churn.domain.errors import ModelUnavailable
+from churn.domain.prediction import Prediction
 from churn.ports import HistoryFlush, Predictor
 from churn.settings import Settings
 from churn.use_cases.check_readiness import CheckReadiness
 from churn.use_cases.predict_attrition import PredictAttrition
 
 
-async def _is_loaded(predictor: Predictor) -> bool:
-    return bool(predictor.info.version)
+def _ignore(_: object) -> None:
+    """Nobody measures."""
+
+
+async def _loads(load: Callable[[], Predictor]) -> bool:
+    return bool(load().info.version)
 
 
 class Container(containers.DeclarativeContainer):
     """Every part of the service, made once and when first asked for."""
 
     settings = providers.Dependency(instance_of=Settings)
-    on_flush: providers.Provider[Callable[[HistoryFlush], None] | None] = providers.Object(None)
+    on_prediction: providers.Provider[Callable[[Prediction], None]] = providers.Object(_ignore)
+    on_flush: providers.Provider[Callable[[HistoryFlush], None]] = providers.Object(_ignore)
 
     clock = providers.Singleton(SystemClock)
     engine = providers.Singleton(create_engine, settings.provided.database_url, pool_size=settings.provided.pool_size)
@@ -51,25 +58,38 @@ class Container(containers.DeclarativeContainer):
         history=history,
         clock=clock,
         new_id=providers.Object(uuid_utils.compat.uuid7),
+        on_prediction=on_prediction,
     )
     check_readiness = providers.Singleton(
         CheckReadiness,
         providers.Dict(
             database=providers.Callable(partial, answers, engine),
             migrations=migrations.provided.complete,
-            model=providers.Callable(partial, _is_loaded, predictor),
+            model=providers.Callable(partial, _loads, predictor.provider),
         ),
     )
 
 
-def build_container(settings: Settings, *, on_flush: Callable[[HistoryFlush], None] | None = None) -> Container:
-    """A container for `settings`; `on_flush` is told of every commit of the history."""
-    return Container(settings=providers.Object(settings), on_flush=providers.Object(on_flush))
+def build_container(
+    settings: Settings,
+    *,
+    on_prediction: Callable[[Prediction], None] = _ignore,
+    on_flush: Callable[[HistoryFlush], None] = _ignore,
+) -> Container:
+    """A container for `settings`, whose parts tell of each stored prediction and of every commit of the history."""
+    return Container(
+        settings=providers.Object(settings),
+        on_prediction=providers.Object(on_prediction),
+        on_flush=providers.Object(on_flush),
+    )
 
 
 @asynccontextmanager
 async def running(container: Container) -> AsyncIterator[None]:
     """Start what has a life of its own, and stop it in the opposite order."""
+    # Loaded before the first request comes. Without a model the service still runs, and says so in /readyz.
+    with suppress(ModelUnavailable):
+        container.predictor()
     history = container.history()
     await history.start()
     try:

@@ -131,6 +131,7 @@ class UserStore(Protocol):
 
         Raises:
             UnknownAccount: there is no such account.
+            LastAdmin: it would leave no enabled admin, also when two updates race; nothing is changed.
         """
         ...
 

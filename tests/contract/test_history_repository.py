@@ -25,7 +25,7 @@ async def memory(_: AsyncEngine) -> AsyncIterator[HistoryRepository]:
 
 @asynccontextmanager
 async def postgres(engine: AsyncEngine) -> AsyncIterator[HistoryRepository]:
-    repository = PostgresHistoryRepository(engine, queue_size=4096, flush_timeout=5.0)
+    repository = PostgresHistoryRepository(engine, queue_size=4096, flush_timeout=5.0, on_flush=lambda _: None)
     await repository.start()
     yield repository
     await repository.stop()

@@ -13,6 +13,10 @@ from churn.domain.prediction import HistoryFilter
 from churn.ports import HistoryFlush
 
 
+def ignore(_: HistoryFlush) -> None:
+    pass
+
+
 async def test_commits_in_groups(engine: AsyncEngine) -> None:
     """Predictions that arrive together are committed together, and each is stored."""
     flushes: list[HistoryFlush] = []
@@ -27,7 +31,7 @@ async def test_commits_in_groups(engine: AsyncEngine) -> None:
 
 async def test_one_row_at_fault_fails_alone(engine: AsyncEngine) -> None:
     """A row that breaks a constraint fails its own request and none of those that share its commit."""
-    history = PostgresHistoryRepository(engine, queue_size=1000, flush_timeout=5.0)
+    history = PostgresHistoryRepository(engine, queue_size=1000, flush_timeout=5.0, on_flush=ignore)
     await history.start()
     taken = prediction()
     await history.append(taken)
@@ -42,7 +46,7 @@ async def test_one_row_at_fault_fails_alone(engine: AsyncEngine) -> None:
 
 async def test_refuses_what_it_cannot_queue(engine: AsyncEngine) -> None:
     """A full queue refuses at once; what was accepted before is stored."""
-    history = PostgresHistoryRepository(engine, queue_size=3, flush_timeout=5.0)
+    history = PostgresHistoryRepository(engine, queue_size=3, flush_timeout=5.0, on_flush=ignore)
     accepted = [prediction() for _ in range(3)]
     waiting = [asyncio.create_task(history.append(item)) for item in accepted]
     await asyncio.sleep(0)
@@ -56,7 +60,7 @@ async def test_refuses_what_it_cannot_queue(engine: AsyncEngine) -> None:
 
 async def test_stop_writes_what_has_queued(engine: AsyncEngine) -> None:
     """A stop drains the queue, answers everyone, and refuses what comes later."""
-    history = PostgresHistoryRepository(engine, queue_size=10, flush_timeout=5.0)
+    history = PostgresHistoryRepository(engine, queue_size=10, flush_timeout=5.0, on_flush=ignore)
     items = [prediction() for _ in range(4)]
     waiting = [asyncio.create_task(history.append(item)) for item in items]
     await asyncio.sleep(0)
@@ -70,7 +74,7 @@ async def test_stop_writes_what_has_queued(engine: AsyncEngine) -> None:
 
 async def test_goes_on_after_its_connection_was_cut(engine: AsyncEngine) -> None:
     """When the server cuts the writer's connection, the next append stores on a new one."""
-    history = PostgresHistoryRepository(engine, queue_size=10, flush_timeout=5.0)
+    history = PostgresHistoryRepository(engine, queue_size=10, flush_timeout=5.0, on_flush=ignore)
     await history.start()
     await history.append(prediction())
     async with engine.connect() as connection:
@@ -106,7 +110,7 @@ async def test_a_flush_that_takes_too_long_fails_its_requests(engine: AsyncEngin
 
 async def test_a_client_that_has_gone_does_not_stop_the_others(engine: AsyncEngine) -> None:
     """Cancelling one waiting request neither loses its neighbours' rows nor stops the writer."""
-    history = PostgresHistoryRepository(engine, queue_size=10, flush_timeout=5.0)
+    history = PostgresHistoryRepository(engine, queue_size=10, flush_timeout=5.0, on_flush=ignore)
     items = [prediction() for _ in range(3)]
     waiting = [asyncio.create_task(history.append(item)) for item in items]
     await asyncio.sleep(0)

@@ -3,17 +3,22 @@
 import asyncio
 import hashlib
 import hmac
+import math
 import os
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import numpy as np
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from churn.domain.account import Account, Role
-from churn.domain.errors import StorageUnavailable, UnknownAccount, UsernameTaken
-from churn.domain.prediction import HistoryFilter, Prediction
+from churn.domain.employee import Employee
+from churn.domain.errors import LastAdmin, StorageUnavailable, UnknownAccount, UsernameTaken
+from churn.domain.prediction import HistoryFilter, ModelInfo, Prediction, Score
+from churn.ports import ScoreMatrix
 
 
 class MemoryClock:
@@ -110,8 +115,12 @@ class MemoryUserStore:
             raise UnknownAccount(username)
         if if_password_hash in (UNSET, account.password_hash):
             changes = {"password_hash": password_hash, "role": role, "disabled": disabled}
-            account = replace(account, **{name: value for name, value in changes.items() if value is not UNSET})
-            self._accounts[username] = account
+            changed = replace(account, **{name: value for name, value in changes.items() if value is not UNSET})
+            if account.is_enabled_admin and not any(
+                other.is_enabled_admin for other in (self._accounts | {username: changed}).values()
+            ):
+                raise LastAdmin(username)
+            account = self._accounts[username] = changed
             for listener in self._listeners:
                 listener.put_nowait(username)
         return account
@@ -157,3 +166,61 @@ class MemoryPasswordHasher:
     @staticmethod
     def _digest(password: str, salt: bytes, cost: int) -> str:
         return hashlib.pbkdf2_hmac("sha256", password.encode(), salt, cost).hex()
+
+
+class MemoryPredictor:
+    """Fills the port `Predictor` with a logistic regression whose few numbers were set by hand, not learnt."""
+
+    # Per feature, in the order of `FEATURES`: smallest value, largest value, log-odds from one to the other.
+    _MODEL = (
+        (18.0, 60.0, -1.2),
+        (1000.0, 20_000.0, -1.8),
+        (1.0, 29.0, 0.9),
+        (1.0, 4.0, -1.0),
+        (0.0, 1.0, 1.4),
+        (0.0, 15.0, 0.6),
+        (1.0, 4.0, -0.8),
+        (0.0, 3.0, -0.7),
+        (0.0, 18.0, -0.6),
+        (0.0, 40.0, -0.4),
+        (0.0, 40.0, -0.8),
+    )
+    _INTERCEPT = 0.3
+
+    def __init__(self, version: str = "memory", *, threshold: float = 0.5, base_rate: float = 0.16) -> None:
+        self._info = ModelInfo(
+            version=version,
+            threshold=threshold,
+            base_rate=base_rate,
+            ranges=tuple((low, high) for low, high, _ in self._MODEL),
+            intercept=self._INTERCEPT,
+        )
+
+    @property
+    def info(self) -> ModelInfo:
+        """See the port."""
+        return self._info
+
+    def predict(self, employee: Employee) -> Score:
+        """See the port."""
+        values = employee.features()
+        contributions = tuple(
+            weight * (min(max(value, low), high) - low) / (high - low)
+            for value, (low, high, weight) in zip(values, self._MODEL, strict=True)
+        )
+        return Score(
+            1 / (1 + math.exp(-self._INTERCEPT - sum(contributions))),
+            contributions,
+            tuple(
+                j
+                for j, (value, (low, high, _)) in enumerate(zip(values, self._MODEL, strict=True))
+                if not low <= value <= high
+            ),
+        )
+
+    def predict_matrix(self, features: NDArray[np.float64]) -> ScoreMatrix:
+        """See the port."""
+        low, high, weight = np.array(self._MODEL).T
+        contributions = weight * (np.clip(features, low, high) - low) / (high - low)
+        probability = 1 / (1 + np.exp(-self._INTERCEPT - contributions.sum(axis=1)))
+        return ScoreMatrix(probability, contributions, (features < low) | (features > high))

@@ -35,6 +35,11 @@ class Account(Struct, frozen=True, kw_only=True):
         """Whether the account may do what `role` may."""
         return self.role is Role.ADMIN or self.role is role
 
+    @property
+    def is_enabled_admin(self) -> bool:
+        """Whether the account can manage accounts."""
+        return self.role is Role.ADMIN and not self.disabled
+
     def __repr__(self) -> str:
         # Without the hash, which must not reach a log or a traceback.
         return f"Account({self.username!r}, {self.role.value}{', disabled' if self.disabled else ''})"

@@ -24,6 +24,14 @@ class UnknownAccount(ChurnError):
         self.username = username
 
 
+class LastAdmin(ChurnError):
+    """The change would leave nobody who can manage accounts."""
+
+    def __init__(self, username: str) -> None:
+        super().__init__(f"{username!r} is the last enabled admin")
+        self.username = username
+
+
 class InvalidUsername(ChurnError):
     """The name is not one an account can have."""
 

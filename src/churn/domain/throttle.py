@@ -26,8 +26,8 @@ class Throttle:
     def wait(self, key: str, now: float) -> float:
         """Seconds until `key` may be charged at `now`, a monotonic time in seconds; 0 when it may at once."""
         wait = self._full_at.get(key, now) - now + self._interval - PERIOD
-        # Rounded: what sums of floating-point numbers are off by is no reason to refuse the last of `limit`.
-        return max(0.0, round(wait, 6))
+        # In whole milliseconds: what sums of floating-point numbers are off by refuses nobody.
+        return max(0.0, round(wait, 3))
 
     def charge(self, key: str, now: float) -> None:
         """Count one failure of `key`."""

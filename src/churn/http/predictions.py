@@ -18,7 +18,6 @@ from churn.domain.language import Language
 from churn.domain.prediction import RISK_MESSAGES, HistoryFilter, Prediction, Risk
 from churn.http.json_body import StrictJSON
 from churn.http.language import language_of
-from churn.http.metrics import Metrics
 from churn.http.problems import problem_responses
 from churn.ports import HistoryRepository
 from churn.use_cases.predict_attrition import PredictAttrition
@@ -160,11 +159,9 @@ class PredictionController(Controller):
         data: Annotated[Employee, BodyKwarg(examples=[Example(summary="Risque élevé", value=EXAMPLE)])],
         request: ChurnRequest,
         predict_attrition: NamedDependency[PredictAttrition],
-        metrics: NamedDependency[Metrics],
     ) -> PredictionAnswer:
         """One employee in, one prediction out."""
         prediction = await predict_attrition(data, account=request.user.username)
-        metrics.predicted(prediction)
         return _answer(prediction, language_of(request))
 
     @get(

@@ -12,7 +12,7 @@ from typing import Final, Never
 
 from msgspec import Struct
 
-from churn.domain.account import MAX_USERNAME_LENGTH, Account, is_username
+from churn.domain.account import MAX_USERNAME_LENGTH, Account
 from churn.domain.errors import ChurnError, InvalidCredentials, TooManyAttempts
 from churn.domain.password import MAX_LENGTH, normalize
 from churn.domain.throttle import Throttle
@@ -153,7 +153,7 @@ class Authenticate:
         generation = self._generation
         password = normalize(password)
         try:
-            account = await self._users.get(username) if is_username(username) else None
+            account = await self._users.get(username)
             right = await self._hasher.verify(account.password_hash if account else None, password)
         except BaseException:
             refund()  # nothing was found out

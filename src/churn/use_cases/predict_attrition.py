@@ -18,12 +18,14 @@ class PredictAttrition:
         history: HistoryRepository,
         clock: Clock,
         new_id: Callable[[], UUID],
+        on_prediction: Callable[[Prediction], None],
     ) -> None:
-        """`new_id` makes UUIDv7s."""
+        """`new_id` makes UUIDv7s; `on_prediction` is told of each prediction once it is stored."""
         self._predictor = predictor
         self._history = history
         self._clock = clock
         self._new_id = new_id
+        self._on_prediction = on_prediction
 
     async def __call__(self, employee: Employee, *, account: str) -> Prediction:
         """The prediction, stored durably.
@@ -45,4 +47,5 @@ class PredictAttrition:
             score=score,
         )
         await self._history.append(prediction)
+        self._on_prediction(prediction)
         return prediction

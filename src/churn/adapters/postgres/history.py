@@ -120,7 +120,7 @@ class PostgresHistoryRepository:
         *,
         queue_size: int,
         flush_timeout: float,
-        on_flush: Callable[[HistoryFlush], None] | None = None,
+        on_flush: Callable[[HistoryFlush], None],
     ) -> None:
         """Start nothing yet: `start` needs a running event loop.
 
@@ -214,8 +214,7 @@ class PostgresHistoryRepository:
                 done.set_exception(refusal)
             else:
                 done.set_result(None)
-        if self._on_flush is not None:
-            self._on_flush(HistoryFlush(len(batch), len(failures), loop.time() - started, len(self._queue)))
+        self._on_flush(HistoryFlush(len(batch), len(failures), loop.time() - started, len(self._queue)))
 
     async def _store(self, batch: list[_Waiting]) -> dict[int, Exception]:
         """Commit `batch`; the positions of the rows that could not be stored, and why."""
