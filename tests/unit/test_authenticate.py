@@ -160,6 +160,9 @@ async def test_nothing_is_remembered_for_no_time(make, hasher):
     for expected in [1, 2, 3]:
         await authenticate("anne", PASSWORD, ADDRESS)
         assert hasher.verifications == expected
+    await exhaust(authenticate)
+    with pytest.raises(TooManyAttempts):
+        await authenticate("anne", PASSWORD, ADDRESS)
 
 
 async def test_memory_for_credentials_is_bounded(make, hasher):

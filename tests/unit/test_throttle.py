@@ -14,7 +14,7 @@ def test_a_key_may_fail_limit_times_at_once_and_no_more(limit, start):
         assert throttle.wait("key", start) == 0
         throttle.charge("key", start)
     wait = throttle.wait("key", start)
-    assert 0 < wait <= PERIOD / limit + 1e-6
+    assert 0 < wait <= PERIOD / limit + 0.001
     assert throttle.wait("key", start + wait) == 0
 
 
