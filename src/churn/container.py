@@ -1,5 +1,6 @@
 """The composition root: which adapter sits behind which port."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -7,15 +8,18 @@ from functools import partial
 import uuid_utils.compat
 from dependency_injector import containers, providers
 
+from churn.adapters.argon2_hasher import Argon2PasswordHasher
 from churn.adapters.joblib_model.predictor import load_predictor
 from churn.adapters.postgres.engine import answers, create_engine
 from churn.adapters.postgres.history import PostgresHistoryRepository
 from churn.adapters.postgres.migrations import Migrations
+from churn.adapters.postgres.users import PostgresUserStore
 from churn.adapters.system_clock import SystemClock
 from churn.domain.errors import ModelUnavailable
 from churn.domain.prediction import Prediction
 from churn.ports import HistoryFlush, Predictor
 from churn.settings import Settings
+from churn.use_cases.authenticate import Authenticate
 from churn.use_cases.check_readiness import CheckReadiness
 from churn.use_cases.predict_attrition import PredictAttrition
 
@@ -45,6 +49,12 @@ class Container(containers.DeclarativeContainer):
         flush_timeout=settings.provided.history_flush_timeout,
         on_flush=on_flush,
     )
+    users = providers.Singleton(PostgresUserStore, engine)
+    hasher = providers.Singleton(
+        Argon2PasswordHasher,
+        concurrency=settings.provided.hash_concurrency,
+        queue_size=settings.provided.hash_queue_size,
+    )
     predictor = providers.Singleton(
         load_predictor,
         settings.provided.models_dir,
@@ -52,6 +62,15 @@ class Container(containers.DeclarativeContainer):
         trusted=settings.provided.trusted_models,
     )
 
+    authenticate = providers.Singleton(
+        Authenticate,
+        users=users,
+        hasher=hasher,
+        clock=clock,
+        credential_ttl=settings.provided.credential_ttl,
+        failures_per_account=settings.provided.failed_logins_per_account,
+        failures_per_address=settings.provided.failed_logins_per_address,
+    )
     predict_attrition = providers.Singleton(
         PredictAttrition,
         predictor=predictor,
@@ -92,8 +111,11 @@ async def running(container: Container) -> AsyncIterator[None]:
         container.predictor()
     history = container.history()
     await history.start()
+    watcher = asyncio.create_task(container.authenticate().watch(), name="account-watcher")
     try:
         yield
     finally:
+        watcher.cancel()
         await history.stop()
+        container.hasher().close()
         await container.engine().dispose()
