@@ -13,7 +13,9 @@ from msgspec import UNSET, Struct, UnsetType
 from numpy.typing import NDArray
 
 from churn.domain.account import Account, Role
+from churn.domain.activation import Activation, Agreement, ShadowScore
 from churn.domain.employee import Employee
+from churn.domain.manifest import Manifest
 from churn.domain.prediction import HistoryFilter, ModelInfo, Prediction, Score
 
 
@@ -166,4 +168,84 @@ class PasswordHasher(Protocol):
 
     def needs_rehash(self, password_hash: str) -> bool:
         """Whether the hash was made with other parameters than those in force."""
+        ...
+
+
+@runtime_checkable
+class ModelCatalogue(Protocol):
+    """The model versions that there are. Versions may come and go while the service runs."""
+
+    async def manifests(self) -> Sequence[Manifest]:
+        """Of every version whose manifest can be read, oldest first; whether one loads is another question."""
+        ...
+
+    async def manifest(self, version: str) -> Manifest:
+        """Of that version, trusted or not.
+
+        Raises:
+            UnknownModel: there is none, or this release cannot read it.
+        """
+        ...
+
+    async def load(self, version: str) -> Predictor:
+        """A predictor over that version, verified and read anew at each call, without holding up the event loop.
+
+        Raises:
+            UnknownModel: there is no such version, or its manifest cannot be read.
+            ModelRefused: it is tampered with, untrusted, or does not fit this release.
+        """
+        ...
+
+    async def default(self) -> str:
+        """The version to serve as long as nobody has activated one; whether it loads is another question.
+
+        Raises:
+            ModelUnavailable: none is named.
+        """
+        ...
+
+
+@runtime_checkable
+class ModelRegistry(Protocol):
+    """The log of which versions serve, one for all processes."""
+
+    async def current(self) -> Activation | None:
+        """The last entry, which is in force; None while there is none."""
+        ...
+
+    async def log(self) -> Sequence[Activation]:
+        """Every entry, oldest first."""
+        ...
+
+    async def append(self, activation: Activation) -> None:
+        """Add an entry, durably, and announce it to `changes`.
+
+        Raises:
+            ActivationConflict: its number is taken, also when two appends race; nothing is added.
+        """
+        ...
+
+    def changes(self) -> AsyncIterator[None]:
+        """An item for each entry that any process appends, from the first `anext` on.
+
+        An item may also mean that some may have been missed (the connection was lost and is back, or has
+        just been made): the first one always does. Goes on for ever; close it to stop.
+        """
+        ...
+
+
+@runtime_checkable
+class ShadowScores(Protocol):
+    """Keeps what shadow versions made of the predictions that were answered."""
+
+    async def append(self, scores: Sequence[ShadowScore]) -> None:
+        """Store all of `scores`. The last few may be lost in a crash: they are evidence, not answers.
+
+        Of two scores of one version for one prediction the first stays; a score of a prediction that is not in
+        the history is left out.
+        """
+        ...
+
+    async def agreement(self, a: str, b: str) -> Agreement:
+        """How versions `a` and `b` agreed on the predictions that either answered and the other shadowed."""
         ...

@@ -3,6 +3,8 @@
 No error carries a secret or an employee's value: adapters and the HTTP layer may show any of these.
 """
 
+from enum import StrEnum
+
 
 class ChurnError(Exception):
     """The root of every error that churn raises on purpose."""
@@ -36,8 +38,21 @@ class InvalidUsername(ChurnError):
     """The name is not one an account can have."""
 
 
+class PasswordRule(StrEnum):
+    """What a password can break."""
+
+    LENGTH = "length"
+    CONTROL = "control"
+    USERNAME = "username"
+    COMMON = "common"
+
+
 class WeakPassword(ChurnError):
     """The password breaks the policy; the message says how, and never repeats the password."""
+
+    def __init__(self, rule: PasswordRule, message: str) -> None:
+        super().__init__(message)
+        self.rule = rule
 
 
 class InvalidCredentials(ChurnError):
@@ -79,3 +94,34 @@ class PasswordHasherBusy(Unavailable):
 
 class ModelUnavailable(Unavailable):
     """No model can be loaded: missing, tampered with, untrusted or not fitting this version."""
+
+
+class UnknownModel(ModelUnavailable):
+    """There is no model of that version, or none whose manifest this release can read."""
+
+    def __init__(self, version: str) -> None:
+        super().__init__(f"there is no model {version!r}")
+        self.version = version
+
+
+class ModelRefused(ModelUnavailable):
+    """The model is there, but it must not or cannot be loaded; the message says why."""
+
+
+class AlreadyActive(ChurnError):
+    """The version answers already, so it can neither be activated nor be its own shadow."""
+
+    def __init__(self, version: str) -> None:
+        super().__init__(f"model {version} is the active one")
+        self.version = version
+
+
+class NothingToUndo(ChurnError):
+    """There is no earlier version to roll back to, or no shadow to end."""
+
+
+class ActivationConflict(ChurnError):
+    """Somebody else has changed meanwhile which versions serve."""
+
+    def __init__(self) -> None:
+        super().__init__("somebody else has changed meanwhile which versions serve; look, and try again")

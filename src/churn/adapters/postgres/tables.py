@@ -2,11 +2,13 @@
 
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
     DateTime,
     Double,
+    ForeignKey,
     Index,
     MetaData,
     SmallInteger,
@@ -75,3 +77,31 @@ Index(
     prediction.c.id,
     postgresql_where=text("employee_ref IS NOT NULL"),
 )
+
+# A log that only grows. Its numbers have no gap, so the primary key settles who comes first of two who append.
+model_activation = Table(
+    "model_activation",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("account", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("previous", Text, comment="Version that answered before."),
+    Column("version", Text, comment="Version that answers from now on; null: the one each process started with."),
+    Column("shadow", Text, comment="Version that scores without answering from now on."),
+    Column("reason", Text, nullable=False),
+    CheckConstraint("action IN ('activate', 'roll_back', 'shadow')", name="action"),
+    CheckConstraint("number > 0", name="number"),
+)
+
+# Beside the prediction and not in it: it comes later, or not at all, and the row of an answer never changes.
+shadow_score = Table(
+    "shadow_score",
+    metadata,
+    Column("prediction_id", Uuid, ForeignKey(prediction.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("model_version", Text, primary_key=True),
+    Column("probability", Double, nullable=False),
+    Column("leaves", Boolean, nullable=False),
+    CheckConstraint("probability BETWEEN 0 AND 1", name="probability"),
+)
+Index(None, shadow_score.c.model_version)
