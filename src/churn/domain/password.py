@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Callable
 from typing import Final
 
-from churn.domain.errors import WeakPassword
+from churn.domain.errors import PasswordRule, WeakPassword
 
 #: In code points, after normalization. NIST asks for 8 at least, and to accept 64 at least.
 MIN_LENGTH: Final = 12
@@ -29,16 +29,16 @@ def check_password(password: str, *, username: str, is_common: Callable[[str], b
     """
     # Before normalization, which may make eighteen code points of one.
     if len(password) > MAX_LENGTH:
-        raise WeakPassword(f"a password has at most {MAX_LENGTH} characters")
+        raise WeakPassword(PasswordRule.LENGTH, f"a password has at most {MAX_LENGTH} characters")
     normal = normalize(password)
     folded = normal.casefold()
     if not MIN_LENGTH <= len(normal) <= MAX_LENGTH:
-        raise WeakPassword(f"a password has {MIN_LENGTH} to {MAX_LENGTH} characters")
+        raise WeakPassword(PasswordRule.LENGTH, f"a password has {MIN_LENGTH} to {MAX_LENGTH} characters")
     # RFC 7617, section 2: Basic authentication cannot carry control characters.
     if any(unicodedata.category(character) in {"Cc", "Cs"} for character in normal):
-        raise WeakPassword("a password has no control characters")
+        raise WeakPassword(PasswordRule.CONTROL, "a password has no control characters")
     if username.casefold() in folded:
-        raise WeakPassword("a password must not contain the username")
+        raise WeakPassword(PasswordRule.USERNAME, "a password must not contain the username")
     if is_common(normal) or is_common(folded):
-        raise WeakPassword("this password is among the most common ones")
+        raise WeakPassword(PasswordRule.COMMON, "this password is among the most common ones")
     return normal
