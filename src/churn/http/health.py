@@ -8,6 +8,7 @@ from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 
 from churn.http.metrics import Metrics
+from churn.http.operation import TrueOperation
 from churn.use_cases.check_readiness import CheckReadiness
 
 
@@ -30,7 +31,13 @@ class HealthController(Controller):
     tags = ["Exploitation"]
     opt = {"exclude_from_auth": True}
 
-    @get("/livez", summary="Le processus est-il vivant ?", sync_to_thread=False)
+    @get(
+        "/livez",
+        summary="Le processus est-il vivant ?",
+        response_description="Il répond",
+        operation_class=TrueOperation,
+        sync_to_thread=False,
+    )
     def live(self) -> Liveness:
         """Always yes, if it can say so."""
         return Liveness("alive")
@@ -40,6 +47,8 @@ class HealthController(Controller):
         summary="Peut-il répondre à une prédiction ?",
         description="Base de données, migrations et modèle ; 503 si l'un manque, et lequel.",
         responses={503: ResponseSpec(Readiness, description="Pas prêt", generate_examples=False)},
+        response_description="Prêt",
+        operation_class=TrueOperation,
     )
     async def ready(self, check_readiness: NamedDependency[CheckReadiness]) -> Response[Readiness]:
         """Which part is ready."""

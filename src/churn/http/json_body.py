@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 import msgspec
 from litestar.dto import AbstractDTO
 from litestar.exceptions import HTTPException
+from litestar.openapi.spec import Reference
 from litestar.typing import FieldDefinition
 
 from churn.domain.language import Language
@@ -60,9 +61,12 @@ class StrictJSON[T](AbstractDTO[T]):
 
     @classmethod
     def create_openapi_schema(cls, field_definition: FieldDefinition, handler_id: str, schema_creator: Any) -> Any:  # noqa: ANN401 - Litestar's own types here are private
-        """The schema of `T` itself."""
+        """The schema of `T` itself, which says that unknown fields are refused."""
         del handler_id
-        return schema_creator.for_field_definition(field_definition)
+        schema = schema_creator.for_field_definition(field_definition)
+        for reference in [schema] if isinstance(schema, Reference) else schema.all_of:
+            schema_creator.schema_registry.from_reference(reference).schema.additional_properties = False
+        return schema
 
     @classmethod
     def generate_field_definitions(cls, model_type: type[Any]) -> Any:  # noqa: ANN401
@@ -137,13 +141,13 @@ def _errors(body: bytes, model: type, *, only_duplicates: bool = False) -> list[
         # NaN and Infinity, which JSON does not have, become an object that no field accepts.
         root = json.loads(body.decode("utf-8"), object_pairs_hook=_Object, parse_constant=lambda _: object())
     except (ValueError, RecursionError):
-        return [FieldError("", "malformed", _MALFORMED)]
+        return [FieldError("", "malformed", MALFORMED)]
     if not isinstance(root, _Object):
         return [FieldError("", "invalid", _NOT_AN_OBJECT)]
     errors = [FieldError(_pointer(key), "duplicate", _DUPLICATE) for key in root.repeated]
     if not only_duplicates:
         errors += _field_errors(root, model)
-        errors = errors or [FieldError("", "malformed", _MALFORMED)]
+        errors = errors or [FieldError("", "malformed", MALFORMED)]
     return errors[:_MOST_ERRORS]
 
 
@@ -172,7 +176,7 @@ def _pointer(name: str) -> str:
     return "/" + harmless.replace("~", "~0").replace("/", "~1")
 
 
-_MALFORMED: Final[Text] = {
+MALFORMED: Final[Text] = {
     Language.FR: "Le corps n'est pas du JSON valide (RFC 8259, UTF-8).",
     Language.EN: "The body is not valid JSON (RFC 8259, UTF-8).",
 }

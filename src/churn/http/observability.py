@@ -8,7 +8,9 @@ import time
 import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
 import structlog
@@ -58,6 +60,9 @@ class Observed:
     async def _observe(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         request_id = _request_id(scope["headers"])
+        if not all(_is_host(value) for name, value in scope["headers"] if name == b"host"):
+            # Litestar takes it for an address, and fails on one that is none: then it is as good as absent.
+            scope["headers"] = [(name, value) for name, value in scope["headers"] if name != b"host"]
         header = (b"x-request-id", request_id.encode())
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
@@ -90,9 +95,10 @@ class Observed:
         self._lines += (msgspec.json.encode(line), b"\n")
 
     def _flush(self) -> None:
-        sys.stderr.buffer.write(b"".join(self._lines))
+        # Taken first: a line that cannot be written must not stop those after it.
+        lines, self._lines = self._lines, []
+        sys.stderr.buffer.write(b"".join(lines))
         sys.stderr.buffer.flush()
-        self._lines.clear()
 
 
 def _request_id(headers: Any) -> str:  # noqa: ANN401 - ASGI's iterable of pairs
@@ -100,6 +106,15 @@ def _request_id(headers: Any) -> str:  # noqa: ANN401 - ASGI's iterable of pairs
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             return str(value, "ascii")
     return uuid_utils.uuid7().hex
+
+
+@lru_cache(maxsize=64)
+def _is_host(value: bytes) -> bool:
+    try:
+        _ = urlsplit(b"//" + value).port
+    except ValueError:
+        return False
+    return True
 
 
 def configure_logging(level: str) -> None:

@@ -1,6 +1,6 @@
 """`POST /predict` and the history of what it answered."""
 
-from datetime import UTC, datetime
+from datetime import MINYEAR, UTC, datetime
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -9,7 +9,7 @@ from litestar import Controller, Request, get, post
 from litestar.di import NamedDependency
 from litestar.exceptions import NotFoundException
 from litestar.openapi.spec import Example
-from litestar.params import BodyKwarg, FromPath, QueryParameter
+from litestar.params import BodyKwarg, PathParameter, QueryParameter
 from msgspec import UNSET, Meta, UnsetType
 
 from churn.domain.account import USERNAME_PATTERN, Account
@@ -18,6 +18,7 @@ from churn.domain.language import Language
 from churn.domain.prediction import RISK_MESSAGES, HistoryFilter, Prediction, Risk
 from churn.http.json_body import StrictJSON
 from churn.http.language import language_of
+from churn.http.operation import TrueOperation
 from churn.http.problems import problem_responses
 from churn.ports import HistoryRepository
 from churn.use_cases.predict_attrition import PredictAttrition
@@ -26,6 +27,9 @@ ChurnRequest = Request[Account, Any, Any]
 
 _INDICES: Final = range(len(FEATURES))
 _OVERTIME: Final = FEATURES.index("heures_supp")
+#: The ends of the calendar.
+_FIRST: Final = datetime.min.replace(tzinfo=UTC)
+_LAST: Final = datetime.max.replace(tzinfo=UTC)
 _NAME: Final = r"^[A-Za-z0-9._-]{1,64}$"
 _WARNINGS: Final = {
     Language.FR: "Hors de la plage d'apprentissage : évalué à son bord.",
@@ -153,6 +157,8 @@ class PredictionController(Controller):
             "Une valeur hors de la plage d'apprentissage est évaluée à son bord et nommée dans `warnings`."
         ),
         responses=problem_responses(401, 413, 415, 422, 429, 503),
+        response_description="La prédiction, enregistrée",
+        operation_class=TrueOperation,
     )
     async def predict(
         self,
@@ -169,6 +175,8 @@ class PredictionController(Controller):
         summary="Parcourir l'historique",
         description="Chaque critère donné doit être vrai. Les dates sans fuseau sont en UTC.",
         responses=problem_responses(401, 422, 429, 503),
+        response_description="Une page de l'historique",
+        operation_class=TrueOperation,
     )
     async def find(  # noqa: PLR0917
         self,
@@ -177,7 +185,10 @@ class PredictionController(Controller):
         since: Annotated[datetime | None, QueryParameter(description="À partir de ce moment.")] = None,
         until: Annotated[datetime | None, QueryParameter(description="Avant ce moment.")] = None,
         model_version: Annotated[str | None, QueryParameter(pattern=_NAME, description="Version du modèle.")] = None,
-        prediction: Annotated[int | None, QueryParameter(ge=0, le=1, description="1 : départ probable.")] = None,
+        # Litestar leaves a bound of 0 out of the document unless it is told twice.
+        prediction: Annotated[
+            int | None, QueryParameter(ge=0, le=1, schema_extra={"minimum": 0}, description="1 : départ probable.")
+        ] = None,
         employee_ref: Annotated[
             str | None, QueryParameter(pattern=EMPLOYEE_REF_PATTERN, description="Pseudonyme de l'employé.")
         ] = None,
@@ -205,12 +216,14 @@ class PredictionController(Controller):
     @get(
         "/predictions/{prediction_id:uuid}",
         summary="Relire une prédiction",
-        responses=problem_responses(401, 404, 422, 429, 503),
+        responses=problem_responses(401, 404, 429, 503),
+        response_description="La prédiction",
+        operation_class=TrueOperation,
     )
     async def read(
         self,
         request: ChurnRequest,
-        prediction_id: FromPath[UUID],
+        prediction_id: Annotated[UUID, PathParameter(description="`id` de la réponse.")],
         history: NamedDependency[HistoryRepository],
     ) -> RememberedPrediction:
         """One prediction, as it was answered."""
@@ -223,4 +236,9 @@ class PredictionController(Controller):
 def _moment(moment: datetime | None) -> datetime | UnsetType:
     if moment is None:
         return UNSET
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:  # its zone takes it beyond the calendar
+        return _FIRST if moment.year == MINYEAR else _LAST

@@ -13,6 +13,7 @@ from litestar.types import ExceptionHandlersMap
 from churn.domain.errors import (
     InvalidCredentials,
     InvalidUsername,
+    LastAdmin,
     TooManyAttempts,
     Unavailable,
     UnknownAccount,
@@ -20,7 +21,7 @@ from churn.domain.errors import (
     WeakPassword,
 )
 from churn.domain.language import Language
-from churn.http.json_body import InvalidBody, Text
+from churn.http.json_body import MALFORMED, InvalidBody, Text
 from churn.http.language import language_of
 from churn.http.observability import describe_failure
 
@@ -128,6 +129,7 @@ _STATUS: Final[dict[type[Exception], int]] = {
     NotAuthorizedException: 401,
     UnknownAccount: 404,
     UsernameTaken: 409,
+    LastAdmin: 409,
     TooManyAttempts: 429,
     Unavailable: 503,
 }
@@ -186,17 +188,33 @@ def _errors_of(error: Exception, language: Language) -> tuple[ProblemError, ...]
             for item in error.errors
         )
     if isinstance(error, ValidationException) and isinstance(error.extra, list):
-        return tuple(
-            ProblemError(detail=_PARAMETER[language], code="invalid", parameter=str(item.get("key", "")))
-            for item in error.extra
-            if isinstance(item, dict)
-        )
-    if isinstance(error, WeakPassword | InvalidUsername):
-        field = "/password" if isinstance(error, WeakPassword) else "/username"
-        return (ProblemError(detail=str(error), code="invalid", pointer=field),)
+        return tuple(_invalid(item, language) for item in error.extra if isinstance(item, dict))
+    if clash := _CLASHES.get(type(error)):
+        code, text = clash
+        return (ProblemError(detail=text[language], code=code),)
     return ()
 
 
+def _invalid(item: dict[str, object], language: Language) -> ProblemError:
+    if item.get("source") == "body":
+        # Litestar reports only that there is none: `StrictJSON` reads every other.
+        return ProblemError(detail=MALFORMED[language], code="malformed", pointer="")
+    return ProblemError(detail=_PARAMETER[language], code="invalid", parameter=str(item.get("key", "")))
+
+
+_CLASHES: Final[dict[type[Exception], tuple[str, Text]]] = {
+    UsernameTaken: (
+        "taken",
+        {Language.FR: "Un compte porte déjà ce nom.", Language.EN: "An account of that name exists already."},
+    ),
+    LastAdmin: (
+        "last-admin",
+        {
+            Language.FR: "C'est le dernier administrateur actif : plus personne ne pourrait gérer les comptes.",
+            Language.EN: "This is the last enabled admin: nobody would be left to manage accounts.",
+        },
+    ),
+}
 _PARAMETER: Final[Text] = {
     Language.FR: "Valeur non permise ; voir le schéma du paramètre dans /docs.",
     Language.EN: "This value is not allowed; see the parameter's schema in /docs.",
