@@ -225,10 +225,10 @@ class ModelRegistry(Protocol):
         """
         ...
 
-    def changes(self) -> AsyncIterator[None]:
-        """An item for each entry that any process appends, from the first `anext` on.
+    def changes(self) -> AsyncIterator[object]:
+        """An item, whose value says nothing, for each entry that any process appends, from the first `anext` on.
 
-        An item may also mean that some may have been missed (the connection was lost and is back, or has
+        It may also mean that some may have been missed (the connection was lost and is back, or has
         just been made): the first one always does. Goes on for ever; close it to stop.
         """
         ...
@@ -241,8 +241,8 @@ class ShadowScores(Protocol):
     async def append(self, scores: Sequence[ShadowScore]) -> None:
         """Store all of `scores`. The last few may be lost in a crash: they are evidence, not answers.
 
-        Of two scores of one version for one prediction the first stays; a score of a prediction that is not in
-        the history is left out.
+        A score that is there already stays, of two at once one; a score of a prediction that is not in the
+        history is left out.
         """
         ...
 

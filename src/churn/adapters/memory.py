@@ -4,8 +4,10 @@ import asyncio
 import hashlib
 import hmac
 import math
+import operator
 import os
-from collections.abc import AsyncIterator, Sequence
+import statistics
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -15,10 +17,21 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from churn.domain.account import Account, Role
+from churn.domain.activation import Activation, Agreement, ShadowScore
 from churn.domain.employee import Employee
-from churn.domain.errors import LastAdmin, StorageUnavailable, UnknownAccount, UsernameTaken
+from churn.domain.errors import (
+    ActivationConflict,
+    LastAdmin,
+    ModelRefused,
+    ModelUnavailable,
+    StorageUnavailable,
+    UnknownAccount,
+    UnknownModel,
+    UsernameTaken,
+)
+from churn.domain.manifest import Manifest
 from churn.domain.prediction import HistoryFilter, ModelInfo, Prediction, Score
-from churn.ports import ScoreMatrix
+from churn.ports import Predictor, ScoreMatrix
 
 
 class MemoryClock:
@@ -224,3 +237,111 @@ class MemoryPredictor:
         contributions = weight * (np.clip(features, low, high) - low) / (high - low)
         probability = 1 / (1 + np.exp(-self._INTERCEPT - contributions.sum(axis=1)))
         return ScoreMatrix(probability, contributions, (features < low) | (features > high))
+
+
+class MemoryModelCatalogue:
+    """Fills the port `ModelCatalogue` with what it is given; the same predictor at each call."""
+
+    def __init__(self, models: Mapping[str, tuple[Manifest, Predictor | None]], *, default: str = "") -> None:
+        """`models` are by version, oldest first; one without a predictor is refused."""
+        self._models = models
+        self._default = default
+
+    async def manifests(self) -> Sequence[Manifest]:
+        """See the port."""
+        return [manifest for manifest, _ in self._models.values()]
+
+    async def manifest(self, version: str) -> Manifest:
+        """See the port."""
+        return self._model(version)[0]
+
+    async def load(self, version: str) -> Predictor:
+        """See the port."""
+        _, predictor = self._model(version)
+        if predictor is None:
+            raise ModelRefused(f"model {version}: it has no predictor")
+        return predictor
+
+    async def default(self) -> str:
+        """See the port."""
+        if not self._default:
+            raise ModelUnavailable("no model is active")
+        return self._default
+
+    def _model(self, version: str) -> tuple[Manifest, Predictor | None]:
+        if version not in self._models:
+            raise UnknownModel(version)
+        return self._models[version]
+
+
+class MemoryModelRegistry:
+    """Fills the port `ModelRegistry`; forgets everything with the process."""
+
+    def __init__(self) -> None:
+        self._log: list[Activation] = []
+        self._listeners: set[asyncio.Queue[object]] = set()
+
+    async def current(self) -> Activation | None:
+        """See the port."""
+        return self._log[-1] if self._log else None
+
+    async def log(self) -> Sequence[Activation]:
+        """See the port."""
+        return self._log.copy()
+
+    async def append(self, activation: Activation) -> None:
+        """See the port."""
+        if activation.number <= len(self._log):
+            raise ActivationConflict
+        self._log.append(activation)
+        for listener in self._listeners:
+            listener.put_nowait(None)
+
+    async def changes(self) -> AsyncIterator[object]:
+        """See the port."""
+        queue: asyncio.Queue[object] = asyncio.Queue()
+        self._listeners.add(queue)
+        try:
+            yield None
+            while True:
+                yield await queue.get()
+        finally:
+            self._listeners.discard(queue)
+
+
+class MemoryShadowScores:
+    """Fills the port `ShadowScores`; forgets everything with the process."""
+
+    def __init__(self, history: MemoryHistoryRepository) -> None:
+        """`history` has the predictions that were answered."""
+        self._history = history
+        self._scores: dict[tuple[UUID, str], ShadowScore] = {}
+
+    async def append(self, scores: Sequence[ShadowScore]) -> None:
+        """See the port."""
+        for score in scores:
+            if await self._history.get(score.prediction_id) is not None:
+                self._scores.setdefault((score.prediction_id, score.model_version), score)
+
+    async def agreement(self, a: str, b: str) -> Agreement:
+        """See the port."""
+        pairs = [
+            (prediction, score)
+            for score in self._scores.values()
+            if (prediction := await self._history.get(score.prediction_id)) is not None
+            and (prediction.model_version, score.model_version) in ((a, b), (b, a))
+        ]
+        if not pairs:
+            return Agreement(n=0, mean_absolute_difference=None, equal_classes=None, correlation=None)
+        answered = [prediction.score.probability for prediction, _ in pairs]
+        shadowed = [score.probability for _, score in pairs]
+        return Agreement(
+            n=len(pairs),
+            mean_absolute_difference=statistics.fmean(map(abs, map(operator.sub, answered, shadowed))),
+            equal_classes=statistics.fmean(prediction.leaves == score.leaves for prediction, score in pairs),
+            correlation=(
+                statistics.correlation(answered, shadowed)
+                if len(set(answered)) > 1 and len(set(shadowed)) > 1
+                else None
+            ),
+        )

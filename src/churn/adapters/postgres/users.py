@@ -1,32 +1,22 @@
 """Accounts in PostgreSQL, and the announcement of every change to every process."""
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, Final, cast
+from typing import Any, Final
 
-import asyncpg
 import msgspec
-import structlog
 from msgspec import UNSET, UnsetType
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Row, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from churn.adapters.postgres.announcements import announcements
 from churn.adapters.postgres.engine import storage_errors
 from churn.adapters.postgres.tables import account as table
 from churn.domain.account import Account, Role, is_username
-from churn.domain.errors import LastAdmin, StorageUnavailable, UnknownAccount, UsernameTaken
+from churn.domain.errors import LastAdmin, UnknownAccount, UsernameTaken
 
 #: Of `NOTIFY`; the payload is the username. Every release must keep it: old and new run side by side.
 CHANNEL: Final = "account_changed"
-#: Seconds before a lost connection is made anew: the first time, and at most.
-_FIRST_PAUSE: Final = 0.1
-_LONGEST_PAUSE: Final = 5.0
-#: Seconds that the server may take to say that it is still there.
-_ANSWER_TIMEOUT: Final = 5.0
-
-_log = structlog.get_logger()
 
 
 class PostgresUserStore:
@@ -98,46 +88,9 @@ class PostgresUserStore:
             raise UnknownAccount(username)
         return account
 
-    async def changes(self) -> AsyncIterator[str | None]:
+    def changes(self) -> AsyncIterator[str | None]:
         """See the port."""
-        pause = _FIRST_PAUSE
-        while True:
-            try:
-                with storage_errors():
-                    async with self._listening() as (listener, announced):
-                        yield None
-                        pause = _FIRST_PAUSE
-                        while True:
-                            try:
-                                async with asyncio.timeout(self._keepalive):
-                                    username = await announced.get()
-                            except TimeoutError:
-                                # A connection can die without a word.
-                                await listener.execute("SELECT 1", timeout=_ANSWER_TIMEOUT)
-                            else:
-                                yield username
-            except StorageUnavailable as error:
-                _log.warning("account changes cannot be heard", cause=type(error.__cause__).__name__)
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
-
-    @asynccontextmanager
-    async def _listening(self) -> AsyncIterator[tuple[asyncpg.Connection, asyncio.Queue[str]]]:
-        """A connection that listens, and the usernames that it hears; the queue is shut down if it is lost."""
-        announced: asyncio.Queue[str] = asyncio.Queue()
-        async with self._engine.connect() as connection:
-            listener = cast("asyncpg.Connection", (await connection.get_raw_connection()).driver_connection)
-            # The pool gets its place back: this connection is not for queries, and lives as long as the process.
-            await connection.run_sync(Connection.detach)
-            try:
-                listener.add_termination_listener(lambda _: announced.shutdown())
-                await listener.add_listener(CHANNEL, lambda *announcement: announced.put_nowait(announcement[-1]))
-                yield listener, announced
-            except asyncio.QueueShutDown:
-                raise ConnectionResetError("the connection was lost") from None
-            finally:
-                # Without a farewell, which the server may not answer.
-                listener.terminate()
+        return announcements(self._engine, CHANNEL, keepalive=self._keepalive)
 
 
 def _from_row(row: Row[Any]) -> Account:
