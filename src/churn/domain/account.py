@@ -9,9 +9,10 @@ from msgspec import Struct
 
 from churn.domain.errors import InvalidUsername
 
+#: Three characters at least: `me` stands for whoever asks, and a password must not contain the username.
 #: Lower case, so that `Anne` and `anne` cannot be two people; no colon, which Basic auth cannot carry.
 #: Python's `$` alone would let a trailing newline pass.
-USERNAME_PATTERN: Final = r"^[a-z0-9][a-z0-9._@-]{1,63}$(?!\n)"
+USERNAME_PATTERN: Final = r"^[a-z0-9][a-z0-9._@-]{2,63}$(?!\n)"
 MAX_USERNAME_LENGTH: Final = 64
 
 
@@ -58,6 +59,6 @@ def check_username(username: str) -> str:
     """
     if not is_username(username):
         raise InvalidUsername(
-            "a username has 2 to 64 characters among a-z, 0-9 and . _ @ -, and starts with a letter or a digit"
+            "a username has 3 to 64 characters among a-z, 0-9 and . _ @ -, and starts with a letter or a digit"
         )
     return username

@@ -3,10 +3,12 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from litestar import Litestar
+from litestar import Litestar, Router
 from litestar.types import ASGIApp
 
 from churn.container import build_container, running
+from churn.http.accounts import AccountController
+from churn.http.authentication import BasicAuthentication
 from churn.http.dependencies import dependencies
 from churn.http.documentation import documentation_handlers, openapi_config
 from churn.http.health import HealthController, MetricsController
@@ -32,14 +34,16 @@ def create_app(settings: Settings) -> ASGIApp:
     app = Litestar(
         route_handlers=[
             PredictionController,
+            AccountController,
             HealthController,
-            MetricsController,
+            Router("/", route_handlers=[MetricsController], opt={"exclude_from_auth": settings.metrics_public}),
             landing,
             serve_asset,
             *documentation_handlers(),
         ],
         openapi_config=openapi_config(),
         dependencies=dependencies(container, metrics),
+        middleware=[BasicAuthentication(container.authenticate(), metrics)],
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=[lifespan],
         request_max_body_size=settings.max_body_size,

@@ -21,8 +21,12 @@ def dependencies(container: Container, metrics: Metrics) -> Mapping[str, Provide
         return Provide(provided, use_cache=True, sync_to_thread=False)
 
     return {
+        "change_account": provide(container.change_account),
+        "change_password": provide(container.change_password),
         "check_readiness": provide(container.check_readiness),
+        "create_account": provide(container.create_account),
         "history": provide(container.history),
         "metrics": provide(lambda: metrics),
         "predict_attrition": provide(container.predict_attrition),
+        "users": provide(container.users),
     }
