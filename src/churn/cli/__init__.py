@@ -4,6 +4,7 @@ import click
 
 from churn.cli.migrate import migrate
 from churn.cli.serve import serve
+from churn.cli.train import train
 from churn.cli.users import users
 
 
@@ -18,4 +19,5 @@ def main() -> None:
 
 main.add_command(migrate)
 main.add_command(serve)
+main.add_command(train)
 main.add_command(users)

@@ -110,6 +110,8 @@ class Metrics(Struct, frozen=True, kw_only=True):
     brier: Interval
     ece: Interval
     """Expected calibration error: the mean gap between the probability said and the share that left."""
+    roc_auc_gain: Interval | None = None
+    """By how much the model's ROC AUC exceeds this one's on the same folds; None for the model itself."""
 
 
 class Evaluation(Struct, frozen=True, kw_only=True):
@@ -119,6 +121,45 @@ class Evaluation(Struct, frozen=True, kw_only=True):
     repeats: int
     model: Metrics
     baselines: tuple[Metrics, ...] = ()
+
+
+class ReliabilityBin(Struct, frozen=True):
+    """Employees held out of training who were given similar probabilities."""
+
+    employees: int
+    said: float
+    """Mean probability."""
+    left: Interval
+    """Share that left."""
+
+
+class GroupRates(Struct, frozen=True, kw_only=True):
+    """How the model treats one group of employees, all of them held out of training."""
+
+    group: str
+    employees: int
+    leavers: int
+    flagged: Interval
+    """Share classed as leaving."""
+    flagged_ratio: Interval
+    """That share, divided by the share among all other employees."""
+    true_positive_rate: Interval
+    """Of those who left, the share that was flagged."""
+    false_positive_rate: Interval
+    """Of those who stayed, the share that was flagged."""
+    calibration: Interval
+    """Mean probability minus the share that left: above zero, the model overstates the risk."""
+
+
+class Fairness(Struct, frozen=True, kw_only=True):
+    """How the model treats the groups of a trait that it is not given, or is not judged by."""
+
+    trait: str
+    groups: tuple[GroupRates, ...]
+    too_small: tuple[str, ...]
+    """Groups of too few employees, leavers or stayers to say anything of."""
+    findings: tuple[str, ...]
+    """What this amounts to, in plain words."""
 
 
 class Golden(Struct, frozen=True):
@@ -150,6 +191,11 @@ class Manifest(Struct, frozen=True, kw_only=True):
     intercept: float | None = None
     decision: Decision
     evaluation: Evaluation
+    reliability: tuple[ReliabilityBin, ...] = ()
+    fairness: tuple[Fairness, ...] = ()
+    intended_use: tuple[str, ...] = ()
+    forbidden_use: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
     score_histogram: Histogram
     """Of the probabilities of employees held out of training, the reference for drift."""
     golden: Golden

@@ -9,6 +9,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from msgspec import Struct
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 from scipy.stats import t as student_t
 from sklearn.metrics import (
     average_precision_score,
@@ -23,7 +24,7 @@ from sklearn.metrics import (
 from sklearn.model_selection import StratifiedKFold
 
 from churn.domain.errors import ChurnError
-from churn.domain.manifest import Decision, Interval, Metrics, Recipe
+from churn.domain.manifest import Decision, Interval, Metrics, Recipe, ReliabilityBin
 from churn.training.data import TrainingData
 from churn.training.estimator import fit
 
@@ -113,6 +114,32 @@ def measure(name: str, folds: list[Fold], left: NDArray[np.int64]) -> Metrics:
     )
 
 
+def gain(folds: list[Fold], others: list[Fold], left: NDArray[np.int64]) -> Interval:
+    """By how much the ROC AUC of `folds` exceeds that of `others`, cross-validated on the same splits."""
+    share = len(folds[0].test) / (len(left) - len(folds[0].test))
+    differences = [
+        roc_auc_score(left[fold.test], fold.probability) - roc_auc_score(left[other.test], other.probability)
+        for fold, other in zip(folds, others, strict=True)
+    ]
+    return corrected_interval(np.array(differences), share, low=-1.0)
+
+
+def reliability(left: NDArray[np.int64], probability: NDArray[np.float64]) -> tuple[ReliabilityBin, ...]:
+    """What was said and what happened, in bins of equal size, lowest probability first.
+
+    Args:
+        left: shape (n,), 1 for a leaver.
+        probability: shape (n,), each from one model that had not seen the employee.
+    """
+    bins = []
+    for part in np.array_split(np.argsort(probability, kind="stable"), CALIBRATION_BINS):
+        leavers = int(left[part].sum())
+        low, high = binomtest(leavers, len(part)).proportion_ci(method="wilson")
+        share = Interval(leavers / len(part), float(low), float(high))
+        bins.append(ReliabilityBin(len(part), float(probability[part].mean()), share))
+    return tuple(bins)
+
+
 def decide(folds: list[Fold], left: NDArray[np.int64], objective: str) -> Decision:
     """The threshold for all employees, the median of those of the folds, and what a fold's own one costs."""
     share = len(folds[0].test) / (len(left) - len(folds[0].test))
@@ -178,6 +205,15 @@ def calibration_error(left: NDArray[np.int64], probability: NDArray[np.float64])
     )
 
 
+def check_objective(objective: str) -> None:
+    """Make sure that `choose_threshold` knows `objective`, before hours are spent.
+
+    Raises:
+        InvalidObjective: it does not.
+    """
+    choose_threshold(np.array([0, 1]), np.array([0.0, 1.0]), objective)
+
+
 def choose_threshold(left: NDArray[np.int64], probability: NDArray[np.float64], objective: str) -> float:
     """The threshold that is best for `objective` on these employees.
 
@@ -194,20 +230,20 @@ def choose_threshold(left: NDArray[np.int64], probability: NDArray[np.float64], 
     name, _, argument = objective.partition("=")
     if objective == "f1":
         precision, recall, thresholds = _precision_recall(left, probability)
-        gain = 2 * precision * recall / np.maximum(precision + recall, np.finfo(float).tiny)
+        merit = 2 * precision * recall / np.maximum(precision + recall, np.finfo(float).tiny)
     elif name == "recall-at-precision" and re.fullmatch(r"0?\.\d+|1(\.0*)?", argument):
         precision, recall, thresholds = _precision_recall(left, probability)
         enough = precision >= float(argument)
-        gain = np.where(enough, 1 + recall, precision)
+        merit = np.where(enough, 1 + recall, precision)
     elif name == "cost" and re.fullmatch(r"\d+(\.\d+)?:\d+(\.\d+)?", argument):
         missed, alarm = (float(part) for part in argument.split(":"))
         false_rate, true_rate, thresholds = roc_curve(left, probability, drop_intermediate=False)
         leavers = left.mean()
-        gain = -(missed * leavers * (1 - true_rate) + alarm * (1 - leavers) * false_rate)
+        merit = -(missed * leavers * (1 - true_rate) + alarm * (1 - leavers) * false_rate)
     else:
         raise InvalidObjective("an objective is f1, recall-at-precision=0.5 or cost=9:1, with other numbers if need be")
     # The last of the best: the middle of the gap below it is as good, and does not hang on one employee.
-    best = float(min(thresholds[int(np.argmax(gain))], 1.0))
+    best = float(min(thresholds[int(np.argmax(merit))], 1.0))
     below = probability[probability < best]
     middle = (best + (float(below.max()) if len(below) else 0.0)) / 2
     return min(max(middle, 1e-6), 1 - 1e-6)

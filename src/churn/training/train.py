@@ -1,8 +1,9 @@
 """From checked data to a new version in the models folder."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from platform import python_version
@@ -13,7 +14,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from churn.adapters.joblib_model.additive import AdditiveClassifier
-from churn.adapters.joblib_model.bundle import CARD, dump_model, write_bundle
+from churn.adapters.joblib_model.bundle import dump_model, write_bundle
 from churn.domain.employee import FEATURES, Employee, Overtime
 from churn.domain.errors import ChurnError
 from churn.domain.manifest import (
@@ -28,10 +29,20 @@ from churn.domain.manifest import (
     Metrics,
     Recipe,
 )
-from churn.training.card import render_card
+from churn.training.card import FORBIDDEN_USE, INTENDED_USE, limits, render_documents
 from churn.training.data import TrainingData
 from churn.training.estimator import BASELINES, GLASS_BOX, MONOTONE, compile_tables, fit
-from churn.training.evaluation import Fold, Plan, cross_validate, decide, importances, measure, out_of_fold
+from churn.training.evaluation import (
+    Plan,
+    cross_validate,
+    decide,
+    gain,
+    importances,
+    measure,
+    out_of_fold,
+    reliability,
+)
+from churn.training.fairness import examine
 
 #: Whose versions the manifest names beside Python's; `load_bundle` asks for that of scikit-learn.
 LIBRARIES: Final = ("scikit-learn", "numpy", "joblib", "interpret-core")
@@ -64,7 +75,7 @@ def train(
     now: datetime,
     objective: str = "f1",
     plan: Plan | None = None,
-    baselines: dict[str, Recipe] | None = None,
+    baselines: Mapping[str, Recipe] | None = None,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> Manifest:
     """Fit, evaluate and write a new version, and make it the default.
@@ -78,7 +89,7 @@ def train(
         objective: what the threshold is chosen for, see `choose_threshold`.
         plan: how to cross-validate.
         baselines: recipes to compare with, by name; `BASELINES` when None.
-        progress: called with the recipe's name, folds done and folds in all.
+        progress: called with the name of a recipe, the folds done and the folds of all recipes.
 
     Raises:
         InvalidObjective: there is no such objective.
@@ -87,20 +98,23 @@ def train(
     """
     plan = plan or Plan()
     recipe = replace(GLASS_BOX, seed=plan.seed)
-    evaluations: list[Metrics] = []
-    folds: list[Fold] = []
-    for name, candidate in {"model": recipe, **(BASELINES if baselines is None else baselines)}.items():
-        done = 0
+    rivals = BASELINES if baselines is None else baselines
+    done = 0
+    total = (1 + sum(rival != recipe for rival in rivals.values())) * plan.folds * plan.repeats
 
-        def step(name: str = name) -> None:
-            nonlocal done
-            done += 1
-            progress(name, done, plan.folds * plan.repeats)
+    def step(name: str) -> None:
+        nonlocal done
+        done += 1
+        progress(name, done, total)
 
-        own = candidate is recipe
-        result = cross_validate(candidate, data, plan, objective=objective if own else None, progress=step)
-        folds = result if own else folds
-        evaluations.append(measure(name, result, data.left))
+    folds = cross_validate(recipe, data, plan, objective=objective, progress=partial(step, "model"))
+    evaluated: list[Metrics] = []
+    for name, rival in rivals.items():
+        # The model's own recipe, as that of the active model often is, would give the same folds again.
+        others = folds if rival == recipe else cross_validate(rival, data, plan, progress=partial(step, name))
+        evaluated.append(replace(measure(name, others, data.left), roc_auc_gain=gain(folds, others, data.left)))
+    unseen = out_of_fold(folds, len(data.left))
+    decision = decide(folds, data.left, objective)
     model = compile_tables(fit(recipe, data.features, data.left))
     check_monotone(model)
     content = dump_model(model)
@@ -124,14 +138,23 @@ def train(
         features=_features(data, model, importances(folds, len(data.left))),
         base_rate=float(data.left.mean()),
         intercept=model.intercept,
-        decision=decide(folds, data.left, objective),
+        decision=decision,
         evaluation=Evaluation(
-            folds=plan.folds, repeats=plan.repeats, model=evaluations[0], baselines=tuple(evaluations[1:])
+            folds=plan.folds,
+            repeats=plan.repeats,
+            model=measure("model", folds, data.left),
+            baselines=tuple(evaluated),
         ),
-        score_histogram=histogram(out_of_fold(folds, len(data.left))[0]),
+        # One repetition: each probability is that of a single model, as in service.
+        reliability=reliability(data.left, unseen[0]),
+        score_histogram=histogram(unseen[0]),
+        fairness=examine(data, unseen, decision.threshold, plan.seed),
+        intended_use=INTENDED_USE,
+        forbidden_use=FORBIDDEN_USE,
+        limits=limits(data),
         golden=_golden(data, model),
     )
-    write_bundle(models_dir, manifest, model=content, documents={CARD: render_card(manifest).encode()}, activate=True)
+    write_bundle(models_dir, manifest, model=content, documents=render_documents(manifest), activate=True)
     return manifest
 
 
