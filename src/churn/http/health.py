@@ -1,15 +1,17 @@
 """Is the process alive, is it ready, and how is it doing?"""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 from litestar import Controller, Response, get
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
+from msgspec import Meta
 
 from churn.http.metrics import Metrics
 from churn.http.operation import TrueOperation
-from churn.use_cases.check_readiness import CheckReadiness
+from churn.http.problems import problem_responses
+from churn.use_cases.check_readiness import CheckReadiness, Condition
 
 
 class Liveness(msgspec.Struct, frozen=True):
@@ -22,7 +24,10 @@ class Readiness(msgspec.Struct, frozen=True):
     """Ce dont une prédiction a besoin, et ce qui en manque."""
 
     status: Literal["ready", "unready"]
-    checks: dict[str, Literal["ok", "failed"]]
+    checks: Annotated[
+        dict[str, Condition],
+        Meta(description="`lagging` : le modèle décidé a été refusé ici, et le précédent continue de répondre."),
+    ]
 
 
 class HealthController(Controller):
@@ -53,11 +58,9 @@ class HealthController(Controller):
     async def ready(self, check_readiness: NamedDependency[CheckReadiness]) -> Response[Readiness]:
         """Which part is ready."""
         checks = await check_readiness()
-        ready = all(checks.values())
+        ready = Condition.FAILED not in checks.values()
         return Response(
-            Readiness(
-                "ready" if ready else "unready", {name: "ok" if good else "failed" for name, good in checks.items()}
-            ),
+            Readiness("ready" if ready else "unready", checks),
             status_code=200 if ready else 503,
             headers={"cache-control": "no-store"} | ({} if ready else {"retry-after": "1"}),
         )
@@ -68,7 +71,17 @@ class MetricsController(Controller):
 
     tags = ["Exploitation"]
 
-    @get("/metrics", summary="Métriques au format de Prometheus", media_type="text/plain", sync_to_thread=False)
+    @get(
+        "/metrics",
+        summary="Métriques au format de Prometheus",
+        description="De tous les processus du service. Ouvert à tous, à moins d'un réglage contraire.",
+        media_type="text/plain",
+        response_description="Les métriques",
+        responses=problem_responses(401, 429, 503),
+        security=[{}, {"basic": []}],
+        operation_class=TrueOperation,
+        sync_to_thread=False,
+    )
     def metrics(self, metrics: NamedDependency[Metrics]) -> Response[bytes]:
         """All workers' metrics."""
         content, media_type = metrics.expose()

@@ -16,6 +16,8 @@ from prometheus_client import (
 
 from churn.domain.prediction import Prediction
 from churn.ports import HistoryFlush
+from churn.use_cases.score_in_shadow import Outcome
+from churn.use_cases.serving_model import Serving
 
 _REQUEST_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _PROBABILITIES: Final = tuple(step / 10 for step in range(1, 11))
@@ -69,6 +71,26 @@ class Metrics:
             buckets=_ROWS,
             registry=self._registry,
         )
+        self.model_info = Gauge(
+            "churn_model_info",
+            "1 for the version that this worker serves in that role.",
+            ("version", "role"),
+            registry=self._registry,
+            multiprocess_mode="liveall",
+        )
+        self.model_lagging = Gauge(
+            "churn_model_lagging",
+            "1 while this worker serves another version than was decided, because it refused that one.",
+            registry=self._registry,
+            multiprocess_mode="liveall",
+        )
+        self.shadow_scores = Counter(
+            "churn_shadow_scores",
+            "Predictions offered to the shadow version, by what became of them.",
+            ("outcome",),
+            registry=self._registry,
+        )
+        self._serving = Serving(version=None, shadow=None, lagging=False)
         ProcessCollector(registry=self._registry)
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -95,6 +117,20 @@ class Metrics:
         self.history_flush_seconds.observe(flush.seconds)
         if flush.failed:
             self.history_failures.inc(flush.failed)
+
+    def serving_changed(self, serving: Serving) -> None:
+        """This worker serves with other versions from now on."""
+        # Set to 0 and not removed: the files of several workers cannot forget a label.
+        for value, state in ((0, self._serving), (1, serving)):
+            for role, version in (("active", state.version), ("shadow", state.shadow)):
+                if version is not None:
+                    self.model_info.labels(version, role).set(value)
+        self.model_lagging.set(serving.lagging)
+        self._serving = serving
+
+    def shadow_scored(self, outcome: Outcome, count: int) -> None:
+        """So many predictions were scored in shadow, or were not."""
+        self.shadow_scores.labels(outcome).inc(count)
 
     def expose(self) -> tuple[bytes, str]:
         """All metrics of all workers in Prometheus's text format, and its media type."""

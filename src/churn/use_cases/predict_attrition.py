@@ -5,7 +5,9 @@ from uuid import UUID
 
 from churn.domain.employee import Employee
 from churn.domain.prediction import Prediction
-from churn.ports import Clock, HistoryRepository, Predictor
+from churn.ports import Clock, HistoryRepository
+from churn.use_cases.score_in_shadow import ScoreInShadow
+from churn.use_cases.serving_model import ServingModel
 
 
 class PredictAttrition:
@@ -14,14 +16,16 @@ class PredictAttrition:
     def __init__(
         self,
         *,
-        predictor: Predictor,
+        serving: ServingModel,
+        shadow: ScoreInShadow,
         history: HistoryRepository,
         clock: Clock,
         new_id: Callable[[], UUID],
         on_prediction: Callable[[Prediction], None],
     ) -> None:
         """`new_id` makes UUIDv7s; `on_prediction` is told of each prediction once it is stored."""
-        self._predictor = predictor
+        self._serving = serving
+        self._shadow = shadow
         self._history = history
         self._clock = clock
         self._new_id = new_id
@@ -31,10 +35,12 @@ class PredictAttrition:
         """The prediction, stored durably.
 
         Raises:
-            Unavailable: it was not confirmed as stored; asking again is safe.
+            Unavailable: there is no model, or it was not confirmed as stored; asking again is safe.
         """
-        model = self._predictor.info
-        score = self._predictor.predict(employee)
+        # Read once: the next line may find another one.
+        predictor = self._serving.current
+        model = predictor.info
+        score = predictor.predict(employee)
         prediction = Prediction(
             id=self._new_id(),
             created_at=self._clock.now(),
@@ -48,4 +54,5 @@ class PredictAttrition:
         )
         await self._history.append(prediction)
         self._on_prediction(prediction)
+        self._shadow.offer(prediction)
         return prediction
