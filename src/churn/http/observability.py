@@ -157,11 +157,12 @@ def describe_failure(error: BaseException) -> list[dict[str, object]]:
     failures: list[dict[str, object]] = []
     cause: BaseException | None = error
     while cause is not None:
-        frames = traceback.extract_tb(cause.__traceback__)[-_FRAMES:]
+        # Not `extract_tb`, which reads the source of every frame from the disk.
+        frames = list(traceback.walk_tb(cause.__traceback__))[-_FRAMES:]
         failures.append(
             {
                 "type": f"{type(cause).__module__}.{type(cause).__qualname__}",
-                "at": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
+                "at": [f"{frame.f_code.co_filename}:{line} {frame.f_code.co_qualname}" for frame, line in frames],
             }
         )
         cause = cause.__cause__
