@@ -18,7 +18,9 @@ ANSWER = PredictionAnswer(
     risk=Risk.HIGH,
     model_version="2026-01-01-0123456789",
     intercept=-1.8324372618425923,
-    contributions=tuple(Contribution(feature, 1.0, 0.3123456789012345) for feature in FEATURES),
+    contributions=tuple(
+        Contribution(feature, 1.0, 0.3123456789012345, "Revenu mensuel : augmente le risque") for feature in FEATURES
+    ),
     warnings=(),
 )
 

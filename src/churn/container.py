@@ -28,6 +28,7 @@ from churn.use_cases.compare_models import CompareModels
 from churn.use_cases.predict_attrition import PredictAttrition
 from churn.use_cases.score_in_shadow import Outcome, ScoreInShadow
 from churn.use_cases.serving_model import Serving, ServingModel
+from churn.use_cases.what_if import ExploreWhatIf
 
 
 def _ignore(*_: object) -> None:
@@ -107,6 +108,7 @@ class Container(containers.DeclarativeContainer):
     roll_back_model = providers.Singleton(RollBackModel, registry=registry, catalogue=catalogue, clock=clock)
     shadow_model = providers.Singleton(ShadowModel, registry=registry, catalogue=catalogue, clock=clock)
     compare_models = providers.Singleton(CompareModels, catalogue=catalogue, scores=shadow_scores)
+    explore_what_if = providers.Singleton(ExploreWhatIf, serving=serving_model)
     predict_attrition = providers.Singleton(
         PredictAttrition,
         serving=serving_model,

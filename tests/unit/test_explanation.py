@@ -11,7 +11,6 @@ from churn.domain.explanation import LABELS, NEGLIGIBLE, explain
 from churn.domain.language import Language
 from churn.domain.prediction import ModelInfo, Score
 from churn.domain.what_if import CAVEAT, what_if
-from churn.use_cases.what_if import ExploreWhatIf
 
 EMPLOYEE = Employee(
     age=30,
@@ -29,10 +28,13 @@ EMPLOYEE = Employee(
 MODEL = ModelInfo(version="v", threshold=0.5, base_rate=0.161, ranges=((0.0, 1.0),) * len(FEATURES), intercept=-1.0)
 
 
+def explore(employee, predictor):
+    return what_if(employee, predictor.info, predictor.predict)
+
+
 def by_lever(employee, predictor=None):
     """The changes that are offered, by feature."""
-    result = ExploreWhatIf(predictor=predictor or MemoryPredictor())(employee)
-    return {change.feature: change for change in result.changes}
+    return {change.feature: change for change in explore(employee, predictor or MemoryPredictor()).changes}
 
 
 class TestExplain:
@@ -92,7 +94,7 @@ class TestWhatIf:
     def test_every_change_lowers_the_probability_it_gives(self):
         """Each change, made, has exactly the probability that was promised, below the present one."""
         predictor = MemoryPredictor()
-        result = ExploreWhatIf(predictor=predictor)(EMPLOYEE)
+        result = explore(EMPLOYEE, predictor)
         names = {
             "heures_supp": "overtime",
             "satisfaction_equilibre": "work_life_balance",
@@ -112,7 +114,7 @@ class TestWhatIf:
 
     def test_the_best_change_comes_first(self):
         """Changes that undo the classification come first, then the lowest probability."""
-        changes = ExploreWhatIf(predictor=MemoryPredictor(threshold=0.25))(EMPLOYEE).changes
+        changes = explore(EMPLOYEE, MemoryPredictor(threshold=0.25)).changes
         keys = [(not change.below_threshold, change.probability) for change in changes]
         assert keys == sorted(keys)
         assert changes[0].feature == "heures_supp"

@@ -79,7 +79,7 @@ def explain(score: Score, model: ModelInfo, language: Language) -> Explanation:
     """Every factor of `score`, which `model` gave, in words of `language`."""
     factors = (
         [
-            Factor(feature, contribution, _sentence(feature, contribution, language))
+            Factor(feature, contribution, sentence(feature, contribution, language))
             for feature, contribution in zip(FEATURES, score.contributions, strict=True)
         ]
         if score.contributions is not None
@@ -97,6 +97,7 @@ def explain(score: Score, model: ModelInfo, language: Language) -> Explanation:
     )
 
 
-def _sentence(feature: str, contribution: float, language: Language) -> str:
+def sentence(feature: str, contribution: float, language: Language) -> str:
+    """What `contribution`, in log-odds, of `feature` means; only its direction is told."""
     effect = _NEUTRAL if abs(contribution) < NEGLIGIBLE else _RAISES if contribution > 0 else _LOWERS
     return LABELS[language][feature] + _COLON[language] + effect[language]

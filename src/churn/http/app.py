@@ -11,8 +11,10 @@ from churn.http.accounts import AccountController
 from churn.http.authentication import BasicAuthentication
 from churn.http.dependencies import dependencies
 from churn.http.documentation import documentation_handlers, openapi_config
+from churn.http.explanations import ExplanationController
 from churn.http.health import HealthController, MetricsController
 from churn.http.metrics import Metrics
+from churn.http.models import ModelController
 from churn.http.observability import Observed, configure_logging
 from churn.http.pages.assets import serve_asset
 from churn.http.pages.landing import landing
@@ -40,6 +42,8 @@ def create_app(settings: Settings) -> ASGIApp:
     app = Litestar(
         route_handlers=[
             PredictionController,
+            ExplanationController,
+            ModelController,
             AccountController,
             HealthController,
             Router("/", route_handlers=[MetricsController], opt={"exclude_from_auth": settings.metrics_public}),

@@ -21,12 +21,20 @@ def dependencies(container: Container, metrics: Metrics) -> Mapping[str, Provide
         return Provide(provided, use_cache=True, sync_to_thread=False)
 
     return {
+        "activate_model": provide(container.activate_model),
+        "catalogue": provide(container.catalogue),
         "change_account": provide(container.change_account),
         "change_password": provide(container.change_password),
         "check_readiness": provide(container.check_readiness),
+        "compare_models": provide(container.compare_models),
         "create_account": provide(container.create_account),
+        "explore_what_if": provide(container.explore_what_if),
         "history": provide(container.history),
         "metrics": provide(lambda: metrics),
         "predict_attrition": provide(container.predict_attrition),
+        "registry": provide(container.registry),
+        "roll_back_model": provide(container.roll_back_model),
+        "serving_model": provide(container.serving_model),
+        "shadow_model": provide(container.shadow_model),
         "users": provide(container.users),
     }

@@ -14,6 +14,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from churn.domain.account import USERNAME_PATTERN, Account
 from churn.domain.employee import EMPLOYEE_REF_PATTERN, FEATURES, Employee
+from churn.domain.explanation import NEGLIGIBLE, sentence
 from churn.domain.language import Language
 from churn.domain.prediction import RISK_MESSAGES, HistoryFilter, Prediction, Risk
 from churn.http.json_body import StrictJSON
@@ -51,12 +52,23 @@ EXAMPLE: Final = {
 }
 
 
+#: By language and feature: the sentence for a neutral factor, for one that raises the risk, and last for one that
+#: lowers it, so that a direction of 0, 1 or -1 is its index.
+_SENTENCES: Final = {
+    language: tuple(
+        tuple(sentence(feature, direction, language) for direction in (0.0, 1.0, -1.0)) for feature in FEATURES
+    )
+    for language in Language
+}
+
+
 class Contribution(msgspec.Struct, frozen=True):
     """Ce qu'une variable ajoute au risque, en log-cotes."""
 
     feature: str
     value: float | str
     log_odds: float
+    sentence: Annotated[str, Meta(description="La même chose en mots, en français ou en anglais (Accept-Language).")]
 
 
 class Caution(msgspec.Struct, frozen=True):
@@ -102,7 +114,7 @@ class PredictionPage(msgspec.Struct, frozen=True):
     next_cursor: Annotated[UUID | None, Meta(description="À passer en `cursor` pour la suite ; null à la fin.")]
 
 
-def _explain(prediction: Prediction) -> tuple[Contribution, ...] | None:
+def _explain(prediction: Prediction, language: Language) -> tuple[Contribution, ...] | None:
     log_odds = prediction.score.contributions
     if log_odds is None:
         return None
@@ -110,7 +122,18 @@ def _explain(prediction: Prediction) -> tuple[Contribution, ...] | None:
     values[_OVERTIME] = prediction.employee.overtime.value
     # Like the rest of the answer's path, written for speed: a key function of C costs half of a lambda.
     strongest_first = sorted(_INDICES, key=[abs(value) for value in log_odds].__getitem__, reverse=True)
-    return tuple([Contribution(FEATURES[index], values[index], log_odds[index]) for index in strongest_first])
+    sentences = _SENTENCES[language]
+    return tuple(
+        [
+            Contribution(FEATURES[index], values[index], share, sentences[index][_direction(share)])
+            for index in strongest_first
+            for share in (log_odds[index],)
+        ]
+    )
+
+
+def _direction(log_odds: float) -> int:
+    return 1 if log_odds >= NEGLIGIBLE else -1 if log_odds <= -NEGLIGIBLE else 0
 
 
 def _answer(prediction: Prediction, language: Language) -> PredictionAnswer:
@@ -124,7 +147,7 @@ def _answer(prediction: Prediction, language: Language) -> PredictionAnswer:
         risk=prediction.risk,
         model_version=prediction.model_version,
         intercept=prediction.intercept,
-        contributions=_explain(prediction),
+        contributions=_explain(prediction, language),
         warnings=tuple(
             [Caution(FEATURES[index], "out_of_training_range", _WARNINGS[language]) for index in score.out_of_range]
         ),

@@ -11,12 +11,17 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import ExceptionHandlersMap
 
 from churn.domain.errors import (
+    ActivationConflict,
+    AlreadyActive,
     InvalidCredentials,
     InvalidUsername,
     LastAdmin,
+    ModelRefused,
+    NothingToUndo,
     TooManyAttempts,
     Unavailable,
     UnknownAccount,
+    UnknownModel,
     UsernameTaken,
     WeakPassword,
 )
@@ -130,6 +135,11 @@ _STATUS: Final[dict[type[Exception], int]] = {
     UnknownAccount: 404,
     UsernameTaken: 409,
     LastAdmin: 409,
+    UnknownModel: 404,
+    ModelRefused: 409,
+    AlreadyActive: 409,
+    NothingToUndo: 409,
+    ActivationConflict: 409,
     TooManyAttempts: 429,
     Unavailable: 503,
 }
@@ -191,7 +201,9 @@ def _errors_of(error: Exception, language: Language) -> tuple[ProblemError, ...]
         return tuple(_invalid(item, language) for item in error.extra if isinstance(item, dict))
     if clash := _CLASHES.get(type(error)):
         code, text = clash
-        return (ProblemError(detail=text[language], code=code),)
+        # Why a model is refused is for whoever runs the service, in the words of the log.
+        reason = f" {error}" if isinstance(error, ModelRefused) else ""
+        return (ProblemError(detail=text[language] + reason, code=code),)
     return ()
 
 
@@ -214,6 +226,31 @@ _CLASHES: Final[dict[type[Exception], tuple[str, Text]]] = {
             Language.EN: "This is the last enabled admin: nobody would be left to manage accounts.",
         },
     ),
+    ModelRefused: (
+        "refused",
+        {
+            Language.FR: "Ce modèle ne peut pas être chargé ici :",
+            Language.EN: "This model cannot be loaded here:",
+        },
+    ),
+    AlreadyActive: (
+        "already-active",
+        {Language.FR: "Cette version est déjà active.", Language.EN: "This version is active already."},
+    ),
+    NothingToUndo: (
+        "nothing-to-undo",
+        {
+            Language.FR: "Il n'y a pas de version antérieure, ou pas de version dans l'ombre.",
+            Language.EN: "There is no earlier version, or no shadow version.",
+        },
+    ),
+    ActivationConflict: (
+        "changed-meanwhile",
+        {
+            Language.FR: "Quelqu'un a changé entre-temps de version active ou d'ombre ; regardez, puis réessayez.",
+            Language.EN: "Somebody has changed the active or shadow version meanwhile; look, and try again.",
+        },
+    ),
 }
 _PARAMETER: Final[Text] = {
     Language.FR: "Valeur non permise ; voir le schéma du paramètre dans /docs.",
@@ -225,7 +262,7 @@ def _headers_of(request: Request[Any, Any, Any], error: Exception, status: int) 
     headers = {"cache-control": "no-store", "vary": "Accept-Language"}
     if status == 401:  # noqa: PLR2004
         headers["www-authenticate"] = CHALLENGE
-    if isinstance(error, TooManyAttempts | Unavailable):
+    if isinstance(error, TooManyAttempts | Unavailable) and status in (429, 503):
         # Whole seconds, and never 0, which would ask for a retry at once.
         headers["retry-after"] = str(max(1, round(error.retry_after + 0.5)))
     if status == 405:  # noqa: PLR2004
@@ -236,12 +273,14 @@ def _headers_of(request: Request[Any, Any, Any], error: Exception, status: int) 
 def _allowed_methods(request: Request[Any, Any, Any]) -> set[str]:
     """RFC 9110 asks a 405 to name them, and Litestar does not."""
     path = request.scope["path"].rstrip("/") or "/"
-    return {
-        method
+    matching = [
+        route
         for route in request.app.routes
         if re.fullmatch(re.sub(r"\\\{[^}]*\}", "[^/]+", re.escape(route.path_format)), path)
-        for method in getattr(route, "methods", ())
-    }
+    ]
+    # A path that is spelled out goes before a template.
+    exact = [route for route in matching if route.path_format == path]
+    return {method for route in exact or matching for method in getattr(route, "methods", ())}
 
 
 EXCEPTION_HANDLERS: Final[ExceptionHandlersMap] = {Exception: problem_response, HTTPException: problem_response}
