@@ -337,6 +337,33 @@ async def test_a_guesser_does_not_lock_out_who_is_signed_in(authenticate, clock)
         clock.advance(TTL + 1)
 
 
+@pytest.mark.parametrize("username", ["anne", None])
+async def test_a_change_while_guesses_come_locks_nobody_out(authenticate, hasher, username):
+    """Who was signed in before it is verified anew, once, and not throttled."""
+    await authenticate("anne", PASSWORD, ADDRESS)
+    await exhaust(authenticate)
+    authenticate.distrust(username)
+    verifications = hasher.verifications
+    for _ in range(3):
+        assert await authenticate("anne", PASSWORD, ADDRESS)
+    assert hasher.verifications == verifications + 1
+
+
+async def test_a_change_during_a_sign_in_locks_nobody_out(authenticate, hasher):
+    """Who signs in while some account changes is verified anew, once, and not throttled."""
+    hasher.gate.clear()
+    attempt = asyncio.create_task(authenticate("anne", PASSWORD, ADDRESS))
+    await turns()
+    authenticate.distrust(None)
+    hasher.gate.set()
+    await attempt
+    await exhaust(authenticate)
+    verifications = hasher.verifications
+    for _ in range(3):
+        assert await authenticate("anne", PASSWORD, ADDRESS)
+    assert hasher.verifications == verifications + 1
+
+
 async def test_an_old_password_is_not_exempt_for_ever(authenticate, users, hasher, clock):
     """Once it has failed, what was right before a change nobody announced is throttled like any guess."""
     await authenticate("anne", PASSWORD, ADDRESS)

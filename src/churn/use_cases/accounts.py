@@ -79,7 +79,7 @@ class ChangeAccount:
             return await self._users.update(username, password_hash=password_hash, role=role, disabled=disabled)
         finally:
             # Other processes hear of it; here it holds before the answer is out.
-            self._authenticate.forget(username)
+            self._authenticate.distrust(username)
 
 
 class ChangePassword:

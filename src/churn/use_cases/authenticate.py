@@ -7,6 +7,7 @@ from contextlib import suppress
 from hashlib import blake2b
 from hmac import compare_digest
 from ipaddress import IPv6Address, IPv6Network, ip_address
+from math import inf
 from secrets import token_bytes
 from typing import Final, Never
 
@@ -25,8 +26,8 @@ LONGEST_PAUSE: Final = 10.0
 _logger = logging.getLogger(__name__)
 
 
-class _Verified(Struct, frozen=True):
-    """A credential that was right when it was last checked."""
+class _Verified(Struct):
+    """A credential that was right when it was last verified."""
 
     seal: bytes
     account: Account
@@ -36,9 +37,9 @@ class _Verified(Struct, frozen=True):
 class Authenticate:
     """Tells whose a username and a password are, quickly when it has just told, and slowly to who guesses.
 
-    * A verified credential is remembered, as a MAC under a key that never leaves this object, until the
-      account changes. While it is fresh it answers by itself; later it is verified anew, but never
-      throttled: whoever guesses at an account cannot lock out its owner.
+    * A verified credential is remembered, as a MAC under a key that never leaves this object. While it is
+      fresh and the account has not changed, it answers by itself; later it is verified anew, but never
+      throttled, until it proves wrong: whoever guesses at an account cannot lock out its owner.
     * Attempts with one credential at one time share one verification.
     * Any other attempt counts as failed, against the account and the address, from before it is verified
       until it has proved right.
@@ -104,25 +105,23 @@ class Authenticate:
             raise InvalidCredentials
         return account
 
-    def forget(self, username: str | None) -> None:
-        """Drop what is remembered of an account that has changed, or of all of them for None."""
+    def distrust(self, username: str | None) -> None:
+        """Verify an account that has changed anew, or all of them for None, before anyone gets in again."""
         self._generation += 1
-        if username is None:
-            self._verified.clear()
-        else:
-            self._verified.pop(username, None)
+        for known in self._verified.values() if username is None else filter(None, [self._verified.get(username)]):
+            known.fresh_until = -inf
 
     async def watch(self) -> Never:
-        """Forget accounts as any process changes them, for ever; run it as a task beside the service."""
+        """Heed the changes that any process makes, for ever; run it as a task beside the service."""
         pause = FIRST_PAUSE
         while True:
             try:
                 async for username in self._users.changes():
-                    self.forget(username)
+                    self.distrust(username)
                     pause = FIRST_PAUSE
             except Exception:
                 _logger.exception("the stream of account changes failed")
-            self.forget(None)
+            self.distrust(None)
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
@@ -164,8 +163,9 @@ class Authenticate:
                 del self._verified[username]
             return None
         refund()
-        if self._ttl > 0 and generation == self._generation:
-            self._remember(_Verified(seal, account, self._clock.monotonic() + self._ttl))
+        if self._ttl > 0:
+            unchanged = generation == self._generation
+            self._remember(_Verified(seal, account, self._clock.monotonic() + self._ttl if unchanged else -inf))
         if self._hasher.needs_rehash(account.password_hash):
             # Whatever prevents it, the next sign-in tries again.
             with suppress(ChurnError):
