@@ -1,9 +1,8 @@
 """The port `ModelCatalogue` over a folder of bundles."""
 
 import asyncio
+import logging
 from pathlib import Path
-
-import structlog
 
 from churn.adapters.joblib_model.bundle import active_version, list_versions, read_manifest
 from churn.adapters.joblib_model.predictor import load_predictor
@@ -11,7 +10,7 @@ from churn.domain.errors import ModelRefused, ModelUnavailable, UnknownModel
 from churn.domain.manifest import Manifest
 from churn.ports import Predictor
 
-_log = structlog.get_logger()
+_logger = logging.getLogger(__name__)
 
 
 class JoblibModelCatalogue:
@@ -52,7 +51,7 @@ class JoblibModelCatalogue:
             try:
                 found.append(self._manifest(version))
             except UnknownModel as error:
-                _log.warning("a model is left out", version=version, reason=str(error.__cause__))
+                _logger.warning("a model is left out: %s", error.__cause__)
         return sorted(found, key=lambda manifest: (manifest.created_at, manifest.version))
 
     def _manifest(self, version: str) -> Manifest:

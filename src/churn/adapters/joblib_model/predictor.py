@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from churn.adapters.joblib_model.additive import AdditiveClassifier
 from churn.adapters.joblib_model.bundle import Bundle, active_version, load_bundle, trusted_manifests
+from churn.adapters.joblib_model.step_function import StepFunction
 from churn.domain.employee import FEATURES, Employee
 from churn.domain.prediction import ModelInfo, Score
 from churn.ports import ScoreMatrix
@@ -34,7 +35,8 @@ class JoblibPredictor:
     def __init__(self, bundle: Bundle) -> None:
         self._info = bundle.manifest.info()
         self._estimator = bundle.estimator
-        self._low, self._high = np.array(self._info.ranges).T
+        self._low, self._high = np.array(self._info.ranges).T[:, :, np.newaxis]
+        self._steps: list[StepFunction] = []
         self._tables: list[_Table] | None = None
         if isinstance(bundle.estimator, AdditiveClassifier):
             self._tables = [
@@ -42,6 +44,10 @@ class JoblibPredictor:
                 for cuts, scores, (low, high) in zip(
                     bundle.estimator.cuts, bundle.estimator.scores, self._info.ranges, strict=True
                 )
+            ]
+            self._steps = [
+                StepFunction(cuts, scores)
+                for cuts, scores in zip(bundle.estimator.cuts, bundle.estimator.scores, strict=True)
             ]
 
     @property
@@ -74,21 +80,22 @@ class JoblibPredictor:
         """
         n = len(features)
         probability = np.empty(n)
-        # Stored by column, as they are made and mostly read.
-        contributions = np.empty((len(FEATURES), n)).T if self._tables is not None else None
-        out_of_range = np.empty((len(FEATURES), n), dtype=np.bool_).T
+        # One row in memory per feature: each is computed, and mostly read, in one sweep.
+        contributions = np.empty((len(FEATURES), n)) if self._steps else None
+        out_of_range = np.empty((len(FEATURES), n), dtype=np.bool_)
         for start in range(0, n, BLOCK):
             block = slice(start, start + BLOCK)
-            rows = features[block]
-            out_of_range[block] = (rows < self._low) | (rows > self._high)
+            columns = np.ascontiguousarray(features[block].T, dtype=np.float64)
+            np.logical_or(columns < self._low, columns > self._high, out=out_of_range[:, block])
             if contributions is None:
-                inside = np.clip(rows, self._low, self._high)
-                probability[block] = self._estimator.predict_proba(inside)[:, 1]
+                inside = np.clip(columns, self._low, self._high)
+                probability[block] = self._estimator.predict_proba(inside.T)[:, 1]
             else:
-                contributions[block] = self._estimator.contributions(rows)
-                logit = self._estimator.intercept + contributions[block].sum(axis=1)
+                for step, column, out in zip(self._steps, columns, contributions[:, block], strict=True):
+                    step(column, out)
+                logit = self._estimator.intercept + contributions[:, block].sum(axis=0)
                 probability[block] = 1.0 / (1.0 + np.exp(-logit))
-        return ScoreMatrix(probability, contributions, out_of_range)
+        return ScoreMatrix(probability, None if contributions is None else contributions.T, out_of_range.T)
 
 
 def load_predictor(models_dir: str | PathLike[str], *, version: str = "", trusted: str = "") -> JoblibPredictor:
