@@ -222,5 +222,5 @@ def _groups(columns: Columns, age: NDArray[np.float64]) -> dict[str, NDArray[np.
     for trait, names in GROUPS.items():
         column = next((name for name in names if name in columns), None)
         if column is not None:
-            groups[trait] = np.array([str(value) for value in columns[column]])
+            groups[trait] = np.array(["unknown" if value is None else str(value) for value in columns[column]])
     return groups

@@ -75,6 +75,7 @@ def train(
     now: datetime,
     objective: str = "f1",
     plan: Plan | None = None,
+    recipe: Recipe = GLASS_BOX,
     baselines: Mapping[str, Recipe] | None = None,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> Manifest:
@@ -88,6 +89,7 @@ def train(
         now: the moment, in UTC; the version's name starts with it.
         objective: what the threshold is chosen for, see `choose_threshold`.
         plan: how to cross-validate.
+        recipe: of the glass box; its seed is that of the plan.
         baselines: recipes to compare with, by name; `BASELINES` when None.
         progress: called with the name of a recipe, the folds done and the folds of all recipes.
 
@@ -97,7 +99,7 @@ def train(
         FileExistsError: the version exists.
     """
     plan = plan or Plan()
-    recipe = replace(GLASS_BOX, seed=plan.seed)
+    recipe = replace(recipe, seed=plan.seed)
     rivals = BASELINES if baselines is None else baselines
     done = 0
     total = (1 + sum(rival != recipe for rival in rivals.values())) * plan.folds * plan.repeats
