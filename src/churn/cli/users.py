@@ -1,18 +1,12 @@
 """`churn users`."""
 
-import asyncio
 import sys
-from collections.abc import Awaitable, Callable
 
 import click
 from msgspec import UNSET, UnsetType
 
-from churn.cli.database import database, settings_or_exit
-from churn.cli.migrate import migrate_database
-from churn.container import Container, build_container
+from churn.cli.run import run
 from churn.domain.account import Account, Role
-from churn.domain.errors import ChurnError
-from churn.settings import Settings
 
 
 @click.group()
@@ -37,7 +31,7 @@ def users() -> None:
 def add(username: str, role: str) -> None:
     """Create an account."""
     password = _read_password()
-    account = _run(lambda container: container.create_account()(username, password, Role(role)))
+    account = run(lambda container: container.create_account()(username, password, Role(role)))
     click.echo(f"{account.username} is created, as {account.role}")
 
 
@@ -68,13 +62,13 @@ def enable(username: str) -> None:
 @users.command("list")
 def list_() -> None:
     """Show every account."""
-    for account in _run(lambda container: container.users().all()):
+    for account in run(lambda container: container.users().all()):
         state = "disabled" if account.disabled else "enabled"
         click.echo(f"{account.username:<24}  {account.role:<8}  {state:<8}  {account.created_at:%Y-%m-%d}")
 
 
 def _change(username: str, *, password: str | UnsetType = UNSET, disabled: bool | UnsetType = UNSET) -> Account:
-    return _run(lambda container: container.change_account()(username, password=password, disabled=disabled))
+    return run(lambda container: container.change_account()(username, password=password, disabled=disabled))
 
 
 def _read_password() -> str:
@@ -83,21 +77,3 @@ def _read_password() -> str:
         password: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
         return password
     return sys.stdin.readline().rstrip("\r\n")
-
-
-def _run[T](work: Callable[[Container], Awaitable[T]]) -> T:
-    """What comes of `work` on the database of the settings; an error ends the command with its message."""
-    try:
-        with database(settings_or_exit()) as settings:
-            return asyncio.run(_work(settings, work))
-    except ChurnError as error:
-        raise click.ClickException(str(error)) from error
-
-
-async def _work[T](settings: Settings, work: Callable[[Container], Awaitable[T]]) -> T:
-    await migrate_database(settings)
-    container = build_container(settings)
-    try:
-        return await work(container)
-    finally:
-        await container.engine().dispose()
