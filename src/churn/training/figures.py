@@ -1,5 +1,6 @@
 """The figures of the model card, as SVG."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from itertools import pairwise
@@ -37,7 +38,8 @@ def draw_effects(manifest: Manifest) -> str:
 
 def draw_reliability(manifest: Manifest) -> str:
     """The share that left against the probability said, with 95 % intervals and the ideal."""
-    top = max([0.1, *(max(each.said, each.left.high) for each in manifest.reliability)])
+    # Up to the next tenth.
+    top = math.ceil(10 * max([0.1, *(max(each.said, each.left.high) for each in manifest.reliability)])) / 10
     axis = (0.0, top)
     x, y = _scale(axis, _LEFT, _WIDTH - _RIGHT), _scale(axis, _HEIGHT - _BOTTOM, _TOP)
     marks = [f'<path class="ideal" d="M{x(0):.1f} {y(0):.1f}L{x(top):.1f} {y(top):.1f}"/>']
@@ -78,7 +80,7 @@ def _panel(index: int, axes: _Axes, points: Sequence[tuple[float, float]], marks
         f'<text class="title" x="{_LEFT}" y="20">{escape(title)}</text>'
         f'<path class="axis" d="M{_LEFT} {_TOP}V{_HEIGHT - _BOTTOM}M{_LEFT} {base:.1f}H{_WIDTH - _RIGHT}"/>'
         f'<text x="{_LEFT}" y="{_HEIGHT - 8}">{x_range[0]:g}</text>'
-        f'<text x="{_WIDTH - _RIGHT}" y="{_HEIGHT - 8}" text-anchor="end">{x_range[1]:.4g}</text>'
+        f'<text x="{_WIDTH - _RIGHT}" y="{_HEIGHT - 8}" text-anchor="end">{x_range[1]:.6g}</text>'
         f'<text x="{_LEFT - 5}" y="{_TOP + 4}" text-anchor="end">{y_range[1]:.2f}</text>'
         f'<text x="{_LEFT - 5}" y="{_HEIGHT - _BOTTOM + 4}" text-anchor="end">{y_range[0]:.2f}</text>'
         + (f'<path class="line" d="M{line}"/>' if line else "")
