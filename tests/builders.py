@@ -1,11 +1,18 @@
 """Makes domain objects for tests: every argument has a value that is fine, and a test names what matters to it."""
 
+import hashlib
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import msgspec
+import numpy as np
 import uuid_utils.compat
 
+from churn.adapters.joblib_model.additive import AdditiveClassifier
+from churn.adapters.joblib_model.bundle import active_version, dump_model, load_bundle, trusted_manifests, write_bundle
 from churn.domain.employee import FEATURES, Employee, Overtime
+from churn.domain.manifest import Golden
 from churn.domain.prediction import Prediction, Risk, Score
 
 #: The employee of the README, on the wire.
@@ -54,3 +61,21 @@ def prediction(**changes: Any) -> Prediction:
         "score": Score(0.8125, tuple(0.1 * n - 0.37 for n in range(len(FEATURES))), (1, 10)),
     }
     return Prediction(**values | changes)
+
+
+def add_version(models: Path, version: str, *, shift: float = 0.0, **changes: Any) -> None:
+    """Write a bundle beside the default one of `models`: the same tables, every log-odds moved by `shift`."""
+    default = load_bundle(models, active_version(models), trusted=trusted_manifests(models))
+    tables: AdditiveClassifier = default.estimator
+    estimator = AdditiveClassifier(tables.cuts, tables.scores, tables.intercept + shift)
+    model = dump_model(estimator)
+    rows = default.manifest.golden.rows
+    values: dict[str, Any] = {
+        "version": version,
+        "model_sha256": hashlib.sha256(model).hexdigest(),
+        "numbers_sha256": estimator.numbers_sha256(),
+        "intercept": estimator.intercept,
+        "golden": Golden(rows, tuple(estimator.predict_proba(np.array(rows))[:, 1].tolist())),
+    }
+    manifest = msgspec.structs.replace(default.manifest, **values | changes)
+    write_bundle(models, manifest, model=model, documents={}, activate=False)

@@ -59,14 +59,13 @@ def connect(app: ASGIApp, role: Role | None) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://churn.test", auth=auth)
 
 
-@pytest.fixture(scope="session")
-async def settings(postgres_url: str, migrations_dir: str) -> Settings:
+async def new_database(postgres_url: str, migrations_dir: str, name: str) -> Settings:
     """Settings that name a database of our own, with an account of each role: nobody else empties it."""
     admin = create_engine(postgres_url, pool_size=2)
     async with admin.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
-        await connection.execute(text("CREATE DATABASE http"))
+        await connection.execute(text(f"CREATE DATABASE {name}"))
     await admin.dispose()
-    settings = Settings(database_url=make_url(postgres_url).set(database="http").render_as_string(hide_password=False))
+    settings = Settings(database_url=make_url(postgres_url).set(database=name).render_as_string(hide_password=False))
     engine = create_engine(settings.database_url, pool_size=2, statement_timeout=None)
     await Migrations(engine, migrations_dir).upgrade()
     await engine.dispose()
@@ -75,6 +74,12 @@ async def settings(postgres_url: str, migrations_dir: str) -> Settings:
         await container.create_account()(username, PASSWORD, role)
     await container.engine().dispose()
     return settings
+
+
+@pytest.fixture(scope="session")
+async def settings(postgres_url: str, migrations_dir: str) -> Settings:
+    """What all tests share, but for those that change what all see."""
+    return await new_database(postgres_url, migrations_dir, "http")
 
 
 @pytest.fixture(scope="session")
