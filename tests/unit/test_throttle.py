@@ -1,12 +1,13 @@
 """Counting failures."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from churn.domain.throttle import PERIOD, Throttle
 
 
 @given(limit=st.integers(1, 1000), start=st.floats(0, 1e7))
+@example(limit=997, start=9_999_999.9)
 def test_a_key_may_fail_limit_times_at_once_and_no_more(limit, start):
     """The limit is exact, wherever the clock starts, and then tells how long the next attempt must wait."""
     throttle = Throttle(limit)

@@ -5,6 +5,8 @@ from typing import Final
 
 #: Seconds over which failures are counted.
 PERIOD: Final = 60.0
+#: Seconds that nobody is kept waiting for: far more than sums of floating-point numbers are off by.
+_TOLERANCE: Final = 0.001
 
 
 class Throttle:
@@ -26,8 +28,7 @@ class Throttle:
     def wait(self, key: str, now: float) -> float:
         """Seconds until `key` may be charged at `now`, a monotonic time in seconds; 0 when it may at once."""
         wait = self._full_at.get(key, now) - now + self._interval - PERIOD
-        # In whole milliseconds: what sums of floating-point numbers are off by refuses nobody.
-        return max(0.0, round(wait, 3))
+        return wait if wait > _TOLERANCE else 0.0
 
     def charge(self, key: str, now: float) -> None:
         """Count one failure of `key`."""
