@@ -15,7 +15,7 @@ from churn.domain.account import USERNAME_PATTERN, Account, Role
 from churn.domain.errors import PasswordRule, WeakPassword
 from churn.domain.language import Language
 from churn.domain.password import MAX_LENGTH, MIN_LENGTH
-from churn.http.authentication import address_of, admin_only
+from churn.http.authentication import address_of
 from churn.http.json_body import FieldError, InvalidBody, StrictJSON, Text
 from churn.http.operation import TrueOperation
 from churn.http.problems import problem_responses
@@ -111,7 +111,7 @@ class AccountController(Controller):
     security = [{"basic": []}]
 
     @get(
-        guards=[admin_only],
+        opt={"role": Role.ADMIN},
         summary="Lister les comptes",
         operation_class=TrueOperation,
         responses=problem_responses(401, 403, 429, 503),
@@ -121,7 +121,7 @@ class AccountController(Controller):
         return [AccountView.of(account) for account in await users.all()]
 
     @post(
-        guards=[admin_only],
+        opt={"role": Role.ADMIN},
         dto=StrictJSON[NewAccount],
         return_dto=None,
         summary="Créer un compte",
@@ -136,7 +136,7 @@ class AccountController(Controller):
 
     @patch(
         "/{username:str}",
-        guards=[admin_only],
+        opt={"role": Role.ADMIN},
         dto=StrictJSON[AccountChange],
         return_dto=None,
         summary="Changer un compte",

@@ -53,7 +53,7 @@ def create_app(settings: Settings) -> ASGIApp:
         ],
         openapi_config=openapi_config(),
         dependencies=dependencies(container, metrics),
-        middleware=[BasicAuthentication(container.authenticate(), metrics)],
+        before_request=BasicAuthentication(container.authenticate(), metrics),
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=[lifespan],
         request_max_body_size=settings.max_body_size,

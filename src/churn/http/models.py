@@ -9,10 +9,9 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody, PathParameter, QueryParameter
 from msgspec import Meta
 
-from churn.domain.account import Account
+from churn.domain.account import Account, Role
 from churn.domain.activation import REASON_PATTERN, Activation
 from churn.domain.manifest import Interval, Manifest
-from churn.http.authentication import admin_only
 from churn.http.json_body import StrictJSON
 from churn.http.operation import TrueOperation
 from churn.http.problems import problem_responses
@@ -157,7 +156,7 @@ class ModelController(Controller):
 
     @post(
         "/{version:str}/activate",
-        guards=[admin_only],
+        opt={"role": Role.ADMIN},
         dto=StrictJSON[Reason],
         return_dto=None,
         status_code=200,
@@ -182,7 +181,7 @@ class ModelController(Controller):
 
     @post(
         "/rollback",
-        guards=[admin_only],
+        opt={"role": Role.ADMIN},
         dto=StrictJSON[Reason],
         return_dto=None,
         status_code=200,
@@ -202,7 +201,7 @@ class ModelController(Controller):
 
     @post(
         "/{version:str}/shadow",
-        guards=[admin_only],
+        opt={"role": Role.ADMIN},
         dto=StrictJSON[Reason],
         return_dto=None,
         status_code=200,
@@ -226,7 +225,7 @@ class ModelController(Controller):
 
     @delete(
         "/shadow",
-        guards=[admin_only],
+        opt={"role": Role.ADMIN},
         status_code=200,
         summary="Retirer la version de l'ombre",
         description="`409` s'il n'y en a pas, ou si quelqu'un a décidé autre chose entre-temps.",

@@ -188,6 +188,8 @@ class PostgresHistoryRepository:
     async def _write(self) -> None:
         while not (self._stopping and not self._queue):
             await self._queued.wait()
+            # One turn of the loop more: what has arrived together is then in one commit.
+            await asyncio.sleep(0)
             batch, self._queue = self._queue[:_LARGEST_FLUSH], self._queue[_LARGEST_FLUSH:]
             if not self._queue and not self._stopping:
                 self._queued.clear()
