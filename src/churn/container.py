@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 import uuid_utils.compat
@@ -163,6 +163,8 @@ async def running(container: Container) -> AsyncIterator[None]:
         yield
     finally:
         watcher.cancel()
+        with suppress(asyncio.CancelledError):
+            await watcher
         await shadow.stop()
         await history.stop()
         await serving.stop()

@@ -8,6 +8,7 @@ from alembic.util.exc import CommandError
 from churn.adapters.postgres.engine import create_engine
 from churn.adapters.postgres.migrations import Migrations
 from churn.cli.database import database, settings_or_exit
+from churn.domain.errors import ChurnError
 from churn.settings import Settings
 
 
@@ -38,6 +39,6 @@ def migrate(downgrade: str | None, *, check: bool) -> None:
     with database(settings_or_exit()) as settings:
         try:
             revision = asyncio.run(migrate_database(settings, downgrade_to=downgrade, check=check))
-        except CommandError as error:
+        except (CommandError, ChurnError) as error:
             raise click.ClickException(str(error)) from error
         click.echo(f"database at revision {revision or 'base'}")

@@ -4,6 +4,7 @@ import asyncio
 import os
 import secrets
 import signal
+import socket
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -37,6 +38,7 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
         settings, host=host or settings.host, port=port or settings.port, workers=workers or settings.workers
     )
     configure_logging(settings.log_level)
+    _check_address(settings.host, settings.port)
     # uvicorn stops cleanly at SIGTERM, then lets the signal take its course: here, to the end of this function.
     signal.signal(signal.SIGTERM, _exit)
     with ExitStack() as stack:
@@ -67,6 +69,15 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
             forwarded_allow_ips=settings.forwarded_allow_ips,
             timeout_graceful_shutdown=settings.shutdown_timeout,
         )
+
+
+def _check_address(host: str, port: int) -> None:
+    """Find out before anything is started, not after, that the address cannot be listened on."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        raise click.ClickException(f"cannot listen on {host}:{port}: {error.strerror}") from error
 
 
 def _exit(_: int, __: FrameType | None) -> None:

@@ -68,12 +68,18 @@ class Migrations:
             self._config.attributes["connection"] = connection
             run()
 
-        async with self._engine.connect() as connection:
+        with storage_errors():
+            await self._under_lock(on_connection)
+
+    async def _under_lock(self, run: Callable[[Connection], None]) -> None:
+        with storage_errors():
+            connecting = await self._engine.connect()
+        async with connecting as connection:
             # Held by the session, not a transaction: each migration commits on its own.
             await connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK_KEY})
             await connection.commit()
             try:
-                await connection.run_sync(on_connection)
+                await connection.run_sync(run)
                 await connection.commit()
             finally:
                 await connection.rollback()
