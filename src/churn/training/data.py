@@ -1,7 +1,6 @@
 """The data a model is trained on: where it comes from and what it must look like."""
 
 import hashlib
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -186,9 +185,6 @@ def _numbers(
             reason = str(error)
             reason = "expected `Oui` or `Non`" if reason.startswith("Invalid enum") else reason.lower()
             problems.append(f"row {row}, {column}: {reason}")
-            continue
-        if isinstance(checked, float) and not math.isfinite(checked):
-            problems.append(f"row {row}, {column}: not a number")
             continue
         numbers.append(float(checked is Overtime.YES) if isinstance(checked, Overtime) else float(checked))
     return numbers

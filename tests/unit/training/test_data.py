@@ -92,6 +92,7 @@ def test_every_mistake_is_named_by_row_and_column():
     columns["age"][0] = 17
     columns["age"][4] = None
     columns["revenu_mensuel"][1] = float("nan")
+    columns["exp_totale"][1] = "inf"
     columns["satisfaction_environnement"][2] = "Very_Low"
     columns["heures_supp"][3] = "Parfois"
     columns["anciennete"][99] = 61.5
@@ -104,6 +105,7 @@ def test_every_mistake_is_named_by_row_and_column():
         "row 3, satisfaction_environnement",
         "row 4, heures_supp",
         "row 100, anciennete",
+        "row 2, exp_totale",
         "row 6, a_quitte_l_entreprise",
     ]
     assert "row 1, age: expected `int` >= 18" in found
