@@ -72,9 +72,7 @@ class Migrations:
             await self._under_lock(on_connection)
 
     async def _under_lock(self, run: Callable[[Connection], None]) -> None:
-        with storage_errors():
-            connecting = await self._engine.connect()
-        async with connecting as connection:
+        async with self._engine.connect() as connection:
             # Held by the session, not a transaction: each migration commits on its own.
             await connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK_KEY})
             await connection.commit()
