@@ -43,6 +43,7 @@ serve: .venv/serve.stamp ## Serve on http://127.0.0.1:8000 with an embedded Post
 
 train: .venv/dev.stamp ## Train a model on the public data and make it the active one
 	$(BIN)/churn train
+	$(BIN)/python -m churn.training.card models docs
 
 # ---------------------------------------------------------------- checking
 
@@ -95,7 +96,7 @@ bench-model: .venv/dev.stamp ## Measure scoring in the process
 lock: $(UV) ## Compile the pins anew after a change of a dependency in pyproject.toml
 	$(COMPILE) pyproject.toml -o requirements/serve.txt
 	$(COMPILE) --extra train --group dev --group docs pyproject.toml -o requirements/dev.txt
-	printf 'editables\nhatchling>=1.27\nnodejs-wheel>=22\n' | $(COMPILE) - -o requirements/build.txt
+	printf 'hatchling>=1.27\nnodejs-wheel>=22\n' | $(COMPILE) - -o requirements/build.txt
 	printf 'uv\n' | $(COMPILE) - -o requirements/uv.txt
 
 clean: ## Remove what can be made again, but no data

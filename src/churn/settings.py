@@ -70,7 +70,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(ge=1, le=100_000, description="Predictions waiting for the shadow model before new ones are left out."),
     ] = 4096
     credential_ttl: Annotated[
-        float, Meta(ge=0, le=3600, description="Seconds before a verified password is verified again; 0 remembers none.")
+        float,
+        Meta(ge=0, le=3600, description="Seconds before a verified password is verified again; 0 remembers none."),
     ] = 60.0
     hash_concurrency: Annotated[
         int, Meta(ge=1, le=64, description="Password verifications at once; each takes 64 MiB and a core.")

@@ -80,7 +80,8 @@ async def test_goes_on_after_its_connection_was_cut(engine: AsyncEngine) -> None
     async with engine.connect() as connection:
         await connection.execute(
             text(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'COPY%' AND pid <> pg_backend_pid()"
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE query LIKE 'COPY%' AND pid <> pg_backend_pid()"
             )
         )
     item = prediction()
