@@ -25,6 +25,9 @@ from churn.settings import Settings
 
 #: 144 bits, written as 24 characters.
 _GENERATED_BYTES: Final = 18
+#: Seconds in which a worker must show that it lives. One that starts is silent until it has imported everything, which
+#: takes longer than uvicorn's 5 s the first time on a slow machine: it would be ended and started for ever.
+_WORKER_PATIENCE: Final = 60
 
 
 @click.command()
@@ -68,6 +71,7 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
             server_header=False,
             forwarded_allow_ips=settings.forwarded_allow_ips,
             timeout_graceful_shutdown=settings.shutdown_timeout,
+            timeout_worker_healthcheck=_WORKER_PATIENCE,
         )
 
 
