@@ -42,9 +42,14 @@ end
 """
 
 
-def pin(process: psutil.Process, cores: list[int]) -> None:
-    if hasattr(process, "cpu_affinity"):
-        process.cpu_affinity(cores)
+def share_cores(server: psutil.Process, postmaster: psutil.Process | None = None) -> None:
+    """The server gets the first core for itself; this process, so that wrk does too, and PostgreSQL the others."""
+    cores = list(range(os.cpu_count() or 1))
+    if len(cores) > 1 and hasattr(server, "cpu_affinity"):
+        server.cpu_affinity(cores[:1])
+        others = [psutil.Process()] + ([postmaster, *postmaster.children()] if postmaster else [])
+        for process in others:
+            process.cpu_affinity(cores[1:])
 
 
 @contextmanager
@@ -80,12 +85,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=5, help="of each round and server")
+    parser.add_argument("--python", default=sys.executable, help="of an environment that has churn installed")
     arguments = parser.parse_args()
     if shutil.which("wrk") is None:
         sys.exit("wrk is missing: install your distribution's package of that name")
 
     uvicorn = ["uvicorn", "--loop=uvloop", "--http=httptools", "--ws=none", "--no-access-log", "--log-level=error"]
-    bare = [sys.executable, "-m", *uvicorn, "--no-server-header", f"--port={PORTS['bare']}", "bench.bare:app"]
+    bare = [arguments.python, "-m", *uvicorn, "--no-server-header", f"--port={PORTS['bare']}", "bench.bare:app"]
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "load.lua").write_text(SCRIPT)
         churn_env = {
@@ -93,16 +99,16 @@ def main() -> None:
             "CHURN_DATA_DIR": f"{folder}/data",
             "CHURN_PORT": str(PORTS["churn"]),
         }
-        churn = [str(Path(sys.executable).parent / "churn"), "serve"]
+        churn = [str(Path(arguments.python).with_name("churn")), "serve"]
         with server("churn", churn, churn_env, "/readyz") as (_, first_start):
             pass
         with (
             server("bare", bare, {}, "/predict") as (bare_process, _),
             server("churn", churn, churn_env, "/readyz") as (churn_process, next_start),
         ):
-            if (os.cpu_count() or 1) > 1:
-                for process in (bare_process, churn_process):
-                    pin(process, [0])
+            pid = next(Path(folder, "data").glob("*/postmaster.pid")).read_text().split()[0]
+            share_cores(bare_process)
+            share_cores(churn_process, psutil.Process(int(pid)))
             results: dict[str, list[dict[str, float]]] = {"bare": [], "churn": []}
             script = str(Path(folder, "load.lua"))
             for name in results:
