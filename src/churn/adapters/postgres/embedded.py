@@ -1,6 +1,7 @@
 """A real PostgreSQL of our own, from a wheel: for one machine, without Docker and without an administrator."""
 
 import logging
+import os
 import subprocess
 import threading
 import warnings
@@ -76,6 +77,12 @@ class EmbeddedPostgres:
     def _start(self) -> None:
         if not self._is_alive():
             (self._folder / "postmaster.pid").unlink(missing_ok=True)
+        # Whoever was killed is still on the wheel's list of users, the last of whom stops the server. The list
+        # is in the data folder, which must be empty until the wheel has filled it.
+        with self._server._lock:
+            users = self._server.global_process_id_list
+            if users.path.exists():
+                users.put([pid for pid in users.get_and_remove(os.getpid()) if psutil.pid_exists(pid)])
         self._server.start()
 
     def _is_alive(self) -> bool:

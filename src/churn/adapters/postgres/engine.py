@@ -2,19 +2,22 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
-from sqlalchemy import select
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy import event, select
+from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from churn.domain.errors import StorageUnavailable
 
 #: Seconds to wait for a connection, from the server and from the pool: a client that is told 503 with
 #: `Retry-After` is better off than one that hangs.
 CONNECT_TIMEOUT: Final = 3.0
+#: Seconds that a connection that has been idle has to show that it still works, before a new one is made.
+PING_TIMEOUT: Final = 1.0
 #: Seconds that a statement of a request may take before asyncpg cancels it; a migration has no such limit.
 STATEMENT_TIMEOUT: Final = 30.0
 
@@ -25,12 +28,11 @@ def create_engine(url: str, *, pool_size: int, statement_timeout: float | None =
     It connects when first used, never holds more than `pool_size` connections, and checks each one before
     lending it, so that a restart of the server costs no request more than the ones under way.
     """
-    return create_async_engine(
+    engine = create_async_engine(
         url,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=CONNECT_TIMEOUT,
-        pool_pre_ping=True,
         connect_args={
             "timeout": CONNECT_TIMEOUT,
             "command_timeout": statement_timeout,
@@ -38,6 +40,27 @@ def create_engine(url: str, *, pool_size: int, statement_timeout: float | None =
         },
         hide_parameters=True,
     )
+    event.listen(engine.sync_engine, "checkout", _check)
+    return engine
+
+
+def _check(connection: Any, record: ConnectionPoolEntry, _: object) -> None:  # noqa: ANN401 - the adapted connection
+    """Find out whether `connection` still works, in one round trip and in time.
+
+    `pool_pre_ping` takes three, and waits for a server that hangs as long as for a statement.
+    """
+    if "used" in record.info:
+        try:
+            connection.run_async(lambda driver: driver.fetchrow(";", timeout=PING_TIMEOUT))
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            connection.run_async(_terminate)
+            raise DisconnectionError from error
+    record.info["used"] = True
+
+
+async def _terminate(driver: "asyncpg.Connection[asyncpg.Record]") -> None:
+    # At once: a server that hangs does not answer a goodbye either.
+    driver.terminate()
 
 
 @contextmanager

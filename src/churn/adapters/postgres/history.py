@@ -138,6 +138,7 @@ class PostgresHistoryRepository:
         self._queued = asyncio.Event()
         self._stopping = False
         self._connection: AsyncConnection | None = None
+        self._driver: asyncpg.Connection[asyncpg.Record] | None = None
         self._writer: asyncio.Task[None] | None = None
 
     @property
@@ -204,7 +205,10 @@ class PostgresHistoryRepository:
             async with asyncio.timeout(self._flush_timeout):
                 failures = await self._store(batch)
         except Exception as error:  # noqa: BLE001 - whatever went wrong, the requests must be told
-            # The connection may be in the middle of a COPY that was cut off: a new one is certain.
+            # The connection may be in the middle of a COPY that was cut off: a new one is certain. Ended at
+            # once, because a server that hangs does not answer a goodbye either.
+            if self._driver is not None:
+                self._driver.terminate()
             await self._disconnect()
             failures = dict.fromkeys(range(len(batch)), error)
         for position, (_, done) in enumerate(batch):
@@ -238,15 +242,15 @@ class PostgresHistoryRepository:
         """The writer's own connection, made when there is none that is still open."""
         if self._connection is None:
             self._connection = await self._engine.connect()
-        driver = (await self._connection.get_raw_connection()).driver_connection
-        connection = cast("asyncpg.Connection[asyncpg.Record]", driver)
-        if connection.is_closed():
+            driver = (await self._connection.get_raw_connection()).driver_connection
+            self._driver = cast("asyncpg.Connection[asyncpg.Record]", driver)
+        if self._driver is None or self._driver.is_closed():
             await self._disconnect()
             return await self._connect()
-        return connection
+        return self._driver
 
     async def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
+        connection, self._connection, self._driver = self._connection, None, None
         if connection is not None:
             # A broken connection must not be lent to anyone else.
             await connection.invalidate()
