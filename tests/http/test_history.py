@@ -93,6 +93,7 @@ async def test_every_criterion_must_hold(client: httpx.AsyncClient, admin: httpx
     assert await found(account="root") == [by_admin["id"]]
     assert await found(account="anne", prediction=1) == [leaver["id"]]
     assert await found(account="nobody") == []
+    assert await found(account="null") == []
     assert await found(model_version=leaver["model_version"]) == everything
     assert await found(model_version="another") == []
 
@@ -127,7 +128,7 @@ async def test_a_page_has_at_most_what_is_asked_for(client: httpx.AsyncClient) -
         ("limit", 0), ("limit", 1001), ("limit", "all"), ("limit", 10**30), ("prediction", 2), ("prediction", "yes"),
         ("cursor", "first"), ("since", "yesterday"), ("since", "2026-13-01T00:00:00Z"), ("until", "9" * 400),
         ("employee_ref", "Anne Dupont"), ("employee_ref", "E-1\n"), ("account", "Anne"), ("model_version", "../x"),
-        ("model_version", "\0"),
+        ("model_version", "\0"), ("until", "null"), ("cursor", "null"), ("prediction", "null"), ("limit", "null"),
     ],
 )  # fmt: skip
 async def test_a_criterion_that_makes_no_sense_is_named(client: httpx.AsyncClient, name: str, value: object) -> None:

@@ -1,5 +1,6 @@
 """`POST /predict`: what it answers, in which language, and why."""
 
+import json
 import math
 from typing import Any
 
@@ -127,6 +128,18 @@ async def test_equal_employees_get_equal_answers_under_ids_of_their_own(client: 
 async def test_json_may_be_announced_in_more_than_one_way(client: httpx.AsyncClient, content_type: str) -> None:
     """The media type is compared without case, and UTF-8 may be named."""
     await predict(client, **{"content-type": content_type})
+
+
+async def test_an_integer_may_be_written_with_a_point(client: httpx.AsyncClient) -> None:
+    """18.0 and 1.8e1 are integers to JSON Schema, so they are 18 here; what is answered is the same."""
+    plain = await predict(client)
+    spelled = await client.post(
+        "/predict",
+        content=json.dumps(LEAVER).replace('"age": 18', '"age": 1.8e1').replace('"pee": 0', '"pee": 0.0'),
+        headers={"content-type": "application/json"},
+    )
+    assert spelled.status_code == 200
+    assert plain | {"id": None} == spelled.json() | {"id": None}
 
 
 async def test_an_administrator_may_predict_too(admin: httpx.AsyncClient) -> None:

@@ -8,6 +8,7 @@ import json
 from collections import Counter
 from difflib import get_close_matches
 from functools import cache
+from math import isfinite
 from typing import Any, Final, cast
 
 import msgspec
@@ -17,6 +18,7 @@ from litestar.openapi.spec import Reference
 from litestar.typing import FieldDefinition
 
 from churn.domain.language import Language
+from churn.http.headers import header
 
 #: More than this is noise to a reader, and lets a hostile body choose the size of our answer.
 _MOST_ERRORS: Final = 50
@@ -85,7 +87,7 @@ class StrictJSON[T](AbstractDTO[T]):
             UnsupportedMediaType: it does not claim to be JSON.
             InvalidBody: it is not JSON, or not a `T`.
         """
-        content_type = self.asgi_connection.headers.get("content-type", "")
+        content_type = header(self.asgi_connection.scope, b"content-type")
         if content_type != "application/json" and not _is_json(content_type):
             raise UnsupportedMediaType
         return decode_strictly(value, self.model_type)
@@ -118,13 +120,11 @@ def decode_strictly[T](body: bytes, model: type[T]) -> T:
     try:
         decoded: T = decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise InvalidBody(_errors(body, model)) from None
+        return _decode_slowly(body, model)
     # msgspec keeps the last of two equal keys. A flat object has one colon per key; when there are as many
     # colons as fields were filled, no key came twice (a colon inside a string only sends us the slow way).
     filled = required + sum(getattr(decoded, name) is not msgspec.UNSET for name in optional)
-    if body.count(b":") != filled and (errors := _errors(body, model, only_duplicates=True)):
-        raise InvalidBody(errors)
-    return decoded
+    return decoded if body.count(b":") == filled else _decode_slowly(body, model)
 
 
 class _Object(dict[str, object]):
@@ -135,20 +135,36 @@ class _Object(dict[str, object]):
         self.repeated = [key for key, times in Counter(key for key, _ in pairs).items() if times > 1]
 
 
-def _errors(body: bytes, model: type, *, only_duplicates: bool = False) -> list[FieldError]:
-    """Everything that is wrong with `body`; empty only with `only_duplicates`."""
+def _decode_slowly[T](body: bytes, model: type[T]) -> T:
+    """`body` as the struct `model`, or everything that is wrong with it."""
     try:
         # NaN and Infinity, which JSON does not have, become an object that no field accepts.
-        root = json.loads(body.decode("utf-8"), object_pairs_hook=_Object, parse_constant=lambda _: object())
+        root = json.loads(
+            body.decode("utf-8"),
+            object_pairs_hook=_Object,
+            parse_constant=lambda _: object(),
+            parse_float=_number,
+        )
     except (ValueError, RecursionError):
-        return [FieldError("", "malformed", MALFORMED)]
+        raise InvalidBody([FieldError("", "malformed", MALFORMED)]) from None
     if not isinstance(root, _Object):
-        return [FieldError("", "invalid", _NOT_AN_OBJECT)]
+        raise InvalidBody([FieldError("", "invalid", _NOT_AN_OBJECT)])
     errors = [FieldError(_pointer(key), "duplicate", _DUPLICATE) for key in root.repeated]
-    if not only_duplicates:
-        errors += _field_errors(root, model)
-        errors = errors or [FieldError("", "malformed", MALFORMED)]
-    return errors[:_MOST_ERRORS]
+    errors += _field_errors(root, model)
+    if errors:
+        raise InvalidBody(errors[:_MOST_ERRORS])
+    try:
+        return msgspec.convert(root, model)
+    except (msgspec.ValidationError, RecursionError):
+        raise InvalidBody([FieldError("", "malformed", MALFORMED)]) from None
+
+
+def _number(text: str) -> object:
+    """A number as JSON Schema sees it, for which 18.0 is an integer: msgspec takes it for a float."""
+    number = float(text)
+    if number.is_integer():
+        return int(number)
+    return number if isfinite(number) else object()
 
 
 def _field_errors(root: dict[str, object], model: type) -> list[FieldError]:

@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 from litestar import Controller, Request, get, post
 from litestar.di import NamedDependency
-from litestar.exceptions import NotFoundException
+from litestar.exceptions import NotFoundException, ValidationException
 from litestar.openapi.spec import Example
 from litestar.params import BodyKwarg, PathParameter, QueryParameter
 from msgspec import UNSET, Meta, UnsetType
@@ -222,13 +222,21 @@ class PredictionController(Controller):
         limit: Annotated[int, QueryParameter(ge=1, le=1000, description="Taille de la page.")] = 100,
     ) -> PredictionPage:
         """A page of the history, newest first."""
+        # Litestar takes the word "null" for no value at all, though an account may have that name.
+        null = {name for name, value in request.query_params.multi_items() if value == "null"}
+        if wrong := null & {"since", "until", "prediction", "cursor", "limit"}:
+            raise ValidationException(extra=[{"key": name} for name in sorted(wrong)])
+
+        def word(name: str, value: str | None) -> str | UnsetType:
+            return value or ("null" if name in null else UNSET)
+
         criteria = HistoryFilter(
             since=_moment(since),
             until=_moment(until),
-            model_version=UNSET if model_version is None else model_version,
+            model_version=word("model_version", model_version),
             leaves=UNSET if prediction is None else prediction == 1,
-            employee_ref=UNSET if employee_ref is None else employee_ref,
-            account=UNSET if account is None else account,
+            employee_ref=word("employee_ref", employee_ref),
+            account=word("account", account),
         )
         # One more than asked for tells whether there is a next page.
         found = await history.find(criteria, before=cursor, limit=limit + 1)
