@@ -6,11 +6,12 @@ from typing import Any
 from litestar.connection import ASGIConnection
 
 from churn.domain.language import Language
+from churn.http.headers import header
 
 
 def language_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Language:
     """The language to answer `connection` in."""
-    return preferred_language(connection.headers.get("accept-language", ""))
+    return preferred_language(header(connection.scope, b"accept-language"))
 
 
 @lru_cache(maxsize=256)

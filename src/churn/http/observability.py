@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
@@ -18,10 +18,11 @@ import uuid_utils
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
+from churn.http.headers import header
 from churn.http.metrics import Metrics
 
 #: What we repeat of a client's `X-Request-ID`: enough for any tracing system, nothing that could break a log.
-_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 #: Innermost frames of a traceback that a log line keeps.
 _FRAMES: Final = 8
 _ACCESS: Final = "churn.access"
@@ -59,11 +60,11 @@ class Observed:
 
     async def _observe(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
-        request_id = _request_id(scope["headers"])
-        if not all(_is_host(value) for name, value in scope["headers"] if name == b"host"):
+        request_id = _request_id(scope)
+        if not _is_host(header(scope, b"host")):
             # Litestar takes it for an address, and fails on one that is none: then it is as good as absent.
             scope["headers"] = [(name, value) for name, value in scope["headers"] if name != b"host"]
-        header = (b"x-request-id", request_id.encode())
+        named = (b"x-request-id", request_id.encode())
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
         status = 500
@@ -72,7 +73,7 @@ class Observed:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], header]
+                message["headers"] = [*message["headers"], named]
             await send(message)
 
         try:
@@ -101,17 +102,15 @@ class Observed:
         sys.stderr.buffer.flush()
 
 
-def _request_id(headers: Any) -> str:  # noqa: ANN401 - ASGI's iterable of pairs
-    for name, value in headers:
-        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
-            return str(value, "ascii")
-    return uuid_utils.uuid7().hex
+def _request_id(scope: HTTPScope) -> str:
+    given = header(scope, b"x-request-id")
+    return given if _REQUEST_ID.fullmatch(given) else uuid_utils.uuid7().hex
 
 
 @lru_cache(maxsize=64)
-def _is_host(value: bytes) -> bool:
+def _is_host(value: str) -> bool:
     try:
-        _ = urlsplit(b"//" + value).port
+        _ = urlsplit("//" + value).port
     except ValueError:
         return False
     return True
