@@ -143,7 +143,8 @@ def configure_logging(level: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(max(minimum, logging.WARNING))
-    logging.getLogger(_ACCESS).setLevel(minimum)
+    # Our own lines are few; those of libraries below a warning are not ours to read.
+    logging.getLogger("churn").setLevel(minimum)
     # Access lines are ours; uvicorn's would name paths and be written twice.
     for name in ("uvicorn", "uvicorn.error"):
         logging.getLogger(name).handlers = []

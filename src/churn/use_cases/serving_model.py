@@ -137,7 +137,7 @@ class ServingModel:
             loaded = await self._load_default()
         if loaded is not None:
             self.current = loaded
-            _logger.info("model %s answers, before it %s", loaded.info.version, self.state.version)
+            _logger.info("model %s answers, in place of %s", loaded.info.version, self.state.version or "none")
 
     async def _shadow(self, version: str | None) -> None:
         if version != self.state.shadow:
