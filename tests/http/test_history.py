@@ -128,7 +128,8 @@ async def test_a_page_has_at_most_what_is_asked_for(client: httpx.AsyncClient) -
         ("limit", 0), ("limit", 1001), ("limit", "all"), ("limit", 10**30), ("prediction", 2), ("prediction", "yes"),
         ("cursor", "first"), ("since", "yesterday"), ("since", "2026-13-01T00:00:00Z"), ("until", "9" * 400),
         ("employee_ref", "Anne Dupont"), ("employee_ref", "E-1\n"), ("account", "Anne"), ("model_version", "../x"),
-        ("model_version", "\0"), ("until", "null"), ("cursor", "null"), ("prediction", "null"), ("limit", "null"),
+        ("model_version", "\0"), ("until", "null"), ("until", "0.5"), ("since", "1.0e-5"), ("cursor", "null"),
+        ("prediction", "null"), ("limit", "null"),
     ],
 )  # fmt: skip
 async def test_a_criterion_that_makes_no_sense_is_named(client: httpx.AsyncClient, name: str, value: object) -> None:

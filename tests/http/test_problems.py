@@ -111,6 +111,15 @@ async def test_an_unknown_method_names_the_known_ones(
     assert {name.strip() for name in response.headers["allow"].split(",")} == allowed
 
 
+@pytest.mark.parametrize(
+    ("path", "allowed"), [("/predict", "OPTIONS, POST"), ("/users", "GET, OPTIONS, POST"), ("/livez", "GET, OPTIONS")]
+)
+async def test_the_methods_of_an_address_can_be_asked_for(client: httpx.AsyncClient, path: str, allowed: str) -> None:
+    """`OPTIONS` names every method of an address."""
+    response = await client.options(path)
+    assert (response.status_code, response.headers["allow"]) == (204, allowed)
+
+
 async def test_a_body_may_have_a_mebibyte(client: httpx.AsyncClient) -> None:
     """A body of exactly 1 MiB is read; one byte more is 413."""
     body = json.dumps(LEAVER).encode()

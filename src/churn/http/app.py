@@ -16,6 +16,7 @@ from churn.http.health import HealthController, MetricsController
 from churn.http.metrics import Metrics
 from churn.http.models import ModelController
 from churn.http.observability import Observed, configure_logging
+from churn.http.operation import name_all_methods
 from churn.http.pages.assets import serve_asset
 from churn.http.pages.landing import landing
 from churn.http.predictions import PredictionController
@@ -59,6 +60,7 @@ def create_app(settings: Settings) -> ASGIApp:
         request_max_body_size=settings.max_body_size,
         logging_config=None,
     )
+    name_all_methods(app)
     return Observed(app, metrics)
 
 

@@ -22,6 +22,7 @@ from litestar.openapi.plugins import (
 from litestar.openapi.spec import Components, License, SecurityScheme, Tag
 from litestar.types import ControllerRouterHandler
 
+from churn.http.operation import true_document
 from churn.http.pages.assets import asset_url
 from churn.http.pages.response import public_page
 
@@ -132,13 +133,13 @@ def documentation_handlers() -> list[HTTPRouteHandler]:
 )
 def openapi_json(request: Request[object, object, Any]) -> bytes:
     """The OpenAPI 3.1 document."""
-    return JsonRenderPlugin.render_json(request, request.app.openapi_schema.to_schema())
+    return JsonRenderPlugin.render_json(request, true_document(request.app))
 
 
 def _documentation_page(plugin: OpenAPIRenderPlugin, allowed: Mapping[str, str]) -> HTTPRouteHandler:
     @get(plugin.paths, include_in_schema=False, opt={"exclude_from_auth": True}, sync_to_thread=False)
     def documentation_page(request: Request[object, object, Any]) -> Response[str | bytes]:
-        content = plugin.render(request, request.app.openapi_schema.to_schema())
+        content = plugin.render(request, true_document(request.app))
         content = content.replace(b"<html>", b'<html lang="fr">', 1)
         # Litestar starts each library from an inline script; its digest lets that script run, and no other.
         digests = (hashlib.sha256(script).digest() for script in _INLINE_SCRIPT.findall(content))

@@ -1,5 +1,6 @@
 """`POST /predict` and the history of what it answered."""
 
+import re
 from datetime import MINYEAR, UTC, datetime
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -28,6 +29,7 @@ ChurnRequest = Request[Account, Any, Any]
 
 _INDICES: Final = range(len(FEATURES))
 _OVERTIME: Final = FEATURES.index("heures_supp")
+_DATE: Final = re.compile("[0-9]{4}-")
 #: The ends of the calendar.
 _FIRST: Final = datetime.min.replace(tzinfo=UTC)
 _LAST: Final = datetime.max.replace(tzinfo=UTC)
@@ -222,9 +224,12 @@ class PredictionController(Controller):
         limit: Annotated[int, QueryParameter(ge=1, le=1000, description="Taille de la page.")] = 100,
     ) -> PredictionPage:
         """A page of the history, newest first."""
-        # Litestar takes the word "null" for no value at all, though an account may have that name.
-        null = {name for name, value in request.query_params.multi_items() if value == "null"}
-        if wrong := null & {"since", "until", "prediction", "cursor", "limit"}:
+        # Litestar takes the word "null" for no value at all, though an account may have that name, and a number
+        # for a moment.
+        texts = list(request.query_params.multi_items())
+        null = {name for name, text in texts if text == "null"}
+        undated = {name for name, text in texts if name in {"since", "until"} and not _DATE.match(text)}
+        if wrong := undated | null & {"prediction", "cursor", "limit"}:
             raise ValidationException(extra=[{"key": name} for name in sorted(wrong)])
 
         def word(name: str, value: str | None) -> str | UnsetType:
