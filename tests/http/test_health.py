@@ -5,6 +5,8 @@ from contextlib import AbstractAsyncContextManager
 
 import httpx
 from sqlalchemy import make_url, text
+from tests.builders import LEAVER
+from tests.http.problem import problem_of
 
 from churn.adapters.postgres.engine import create_engine
 from churn.settings import Settings
@@ -52,3 +54,13 @@ async def test_names_the_migrations_when_they_are_missing(serve: Serve, settings
     await admin.dispose()
     assert response.status_code == 503
     assert response.json()["checks"] == {"database": "ok", "migrations": "failed", "model": "ok"}
+
+
+async def test_names_the_model_when_it_is_missing(serve: Serve) -> None:
+    """Without a model the service runs, says so, predicts nothing and stores nothing; the history can be read."""
+    async with serve(model_version="2020-01-01-none") as client:
+        response = await client.get("/readyz")
+        assert response.status_code == 503
+        assert response.json()["checks"] == {"database": "ok", "migrations": "ok", "model": "failed"}
+        problem_of(await client.post("/predict", json=LEAVER), 503)
+        assert (await client.get("/predictions")).status_code == 200
