@@ -1,6 +1,7 @@
 """Alembic on an async engine: upgrade, downgrade, check, and which revision the database is at."""
 
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
 
@@ -68,16 +69,15 @@ class Migrations:
             self._config.attributes["connection"] = connection
             run()
 
-        with storage_errors():
-            await self._under_lock(on_connection)
-
-    async def _under_lock(self, run: Callable[[Connection], None]) -> None:
-        async with self._engine.connect() as connection:
+        async with AsyncExitStack() as stack:
+            # Around the connecting alone: an error in a migration is a defect, and must show as one.
+            with storage_errors():
+                connection = await stack.enter_async_context(self._engine.connect())
             # Held by the session, not a transaction: each migration commits on its own.
             await connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK_KEY})
             await connection.commit()
             try:
-                await connection.run_sync(run)
+                await connection.run_sync(on_connection)
                 await connection.commit()
             finally:
                 await connection.rollback()
