@@ -25,7 +25,7 @@ SHIPPED = Path(Settings().models_dir)
 DEFAULT = active_version(SHIPPED)
 #: Seconds within which a decision must have reached every worker.
 PROMISED = 2.0
-CLIENTS = 16
+CLIENTS = 8
 
 
 class Answer(NamedTuple):

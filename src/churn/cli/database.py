@@ -1,7 +1,8 @@
 """The database that a command works on: the one of the settings, or the embedded one for as long as it lasts."""
 
+import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import click
@@ -33,5 +34,11 @@ def database(settings: Settings) -> Iterator[Settings]:
         raise click.ClickException(
             f"{settings.data_dir} cannot be written ({error.strerror}); set CHURN_DATA_DIR or CHURN_DATABASE_URL"
         ) from error
-    with server.running():
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(server.running())
+        except (subprocess.SubprocessError, AssertionError, OSError) as error:
+            raise click.ClickException(
+                f"the embedded PostgreSQL cannot start; its log is {settings.data_dir}/postgresql-*/log"
+            ) from error
         yield replace(settings, database_url=server.url)

@@ -4,6 +4,7 @@ import logging
 import os
 import subprocess
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,6 +24,8 @@ with warnings.catch_warnings():
 POSTGRES_VERSION: Final = 18
 #: Seconds between two looks at whether it lives.
 _WATCH_INTERVAL: Final = 0.5
+#: Seconds that PostgreSQL gets to start: it may have to replay what a crash has left, up to a gigabyte of log.
+_START_TIMEOUT: Final = 300.0
 
 _logger = logging.getLogger(__name__)
 
@@ -83,7 +86,17 @@ class EmbeddedPostgres:
             users = self._server.global_process_id_list
             if users.path.exists():
                 users.put([pid for pid in users.get_and_remove(os.getpid()) if psutil.pid_exists(pid)])
-        self._server.start()
+        deadline = time.monotonic() + _START_TIMEOUT
+        while True:
+            try:
+                self._server.start()
+            except (subprocess.TimeoutExpired, AssertionError):
+                # The wheel waits for ten seconds. Recovery after a crash, or a slow disk, can take longer.
+                if not self._is_alive() or time.monotonic() > deadline:
+                    raise
+                time.sleep(_WATCH_INTERVAL)
+            else:
+                return
 
     def _is_alive(self) -> bool:
         """Whether the process that `postmaster.pid` names is a PostgreSQL.
