@@ -6,7 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.13 || command -v python3)
 BIN := .venv/bin
 UV := $(BIN)/uv
-INSTALL := $(UV) pip install --quiet --python $(BIN)/python
+INSTALL := $(UV) pip install --quiet --compile-bytecode --python $(BIN)/python
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header --no-emit-index-url
 
 .PHONY: help
@@ -93,9 +93,11 @@ bench-model: .venv/dev.stamp ## Measure scoring in the process
 # What the image has and no more: scikit-learn imports pandas where it finds it, which costs time and memory.
 build/serving.stamp: $(UV) requirements/serve.txt .venv/serve.stamp
 	$(PYTHON) -m venv --without-pip build/serving
-	$(UV) pip install --quiet --python build/serving/bin/python --require-hashes --requirement requirements/serve.txt
+	$(UV) pip install --quiet --compile-bytecode --python build/serving/bin/python --require-hashes \
+		--requirement requirements/serve.txt
 	$(UV) pip install --quiet --python build/serving/bin/python --require-hashes --requirement requirements/build.txt
 	$(UV) pip install --quiet --python build/serving/bin/python --no-deps --no-build-isolation --editable .
+	build/serving/bin/python -m compileall -q src bench
 	@touch $@
 
 # ---------------------------------------------------------------- pinning
