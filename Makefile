@@ -47,7 +47,7 @@ train: .venv/dev.stamp ## Train a model on the public data and make it the activ
 
 # ---------------------------------------------------------------- checking
 
-.PHONY: fmt lint type imports test migrations test-browser test-container docs ci
+.PHONY: fmt lint type test migrations test-browser test-container docs ci
 fmt: .venv/dev.stamp ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
@@ -110,4 +110,4 @@ lock: $(UV) ## Compile the pins anew after a change of a dependency in pyproject
 	printf 'uv\n' | $(COMPILE) - -o requirements/uv.txt
 
 clean: ## Remove what can be made again, but no data
-	rm -rf .venv build dist site htmlcov .coverage* .mypy_cache .pytest_cache .ruff_cache src/churn/http/assets
+	rm -rf .venv build dist node_modules site htmlcov .coverage* .mypy_cache .pytest_cache .ruff_cache src/churn/http/assets
