@@ -14,21 +14,10 @@ from churn.adapters.joblib_model.bundle import active_version, dump_model, load_
 from churn.domain.employee import FEATURES, Employee, Overtime
 from churn.domain.manifest import Golden
 from churn.domain.prediction import Prediction, Risk, Score
+from churn.http.predictions import EXAMPLE
 
 #: The employee of the README, on the wire.
-LEAVER: dict[str, Any] = {
-    "age": 18,
-    "revenu_mensuel": 1500,
-    "distance_domicile_travail": 100,
-    "satisfaction_environnement": 1,
-    "heures_supp": "Oui",
-    "annees_promo": 0,
-    "satisfaction_equilibre": 1,
-    "pee": 0,
-    "poste_actuel": 2,
-    "anciennete": 3,
-    "exp_totale": 5,
-}
+LEAVER: dict[str, Any] = dict(EXAMPLE)
 
 
 def employee(**changes: Any) -> Employee:

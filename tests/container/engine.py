@@ -14,19 +14,6 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = secrets.token_urlsafe(16)
-LEAVER = {
-    "age": 18,
-    "revenu_mensuel": 1500,
-    "distance_domicile_travail": 100,
-    "satisfaction_environnement": 1,
-    "heures_supp": "Oui",
-    "annees_promo": 0,
-    "satisfaction_equilibre": 1,
-    "pee": 0,
-    "poste_actuel": 2,
-    "anciennete": 3,
-    "exp_totale": 5,
-}
 
 
 def docker(*arguments: str, fails: bool = False, env: dict[str, str] | None = None, **streams: Any) -> str:

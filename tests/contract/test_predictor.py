@@ -27,7 +27,7 @@ from churn.adapters.joblib_model.bundle import (
 )
 from churn.adapters.joblib_model.predictor import JoblibPredictor, load_predictor
 from churn.adapters.memory import MemoryPredictor
-from churn.domain.employee import FEATURES, Employee, Overtime
+from churn.domain.employee import DEMONSTRATION, FEATURES, Employee, Overtime
 from churn.domain.errors import ModelUnavailable
 from churn.domain.manifest import Golden, Manifest
 from churn.domain.prediction import Risk
@@ -36,19 +36,6 @@ from churn.settings import read_settings
 
 MODELS = Path(read_settings({}).models_dir)
 FIELDS = [field for field in Employee.__struct_fields__ if field != "employee_ref"]
-DEMONSTRATION = Employee(
-    age=18,
-    monthly_income=1500,
-    commute_distance=100,
-    environment_satisfaction=1,
-    overtime=Overtime.YES,
-    years_since_promotion=0,
-    work_life_balance=1,
-    stock_option_level=0,
-    years_in_role=2,
-    years_at_company=3,
-    total_working_years=5,
-)
 
 
 def employee(row) -> Employee:

@@ -140,3 +140,18 @@ class Employee(
 FEATURES: Final[tuple[str, ...]] = tuple(
     field.encode_name for field in msgspec.structs.fields(Employee) if field.name != "employee_ref"
 )
+
+#: The running example of the documentation, whose risk is high by anyone's judgement.
+DEMONSTRATION: Final = Employee(
+    age=18,
+    monthly_income=1500,
+    commute_distance=100,
+    environment_satisfaction=1,
+    overtime=Overtime.YES,
+    years_since_promotion=0,
+    work_life_balance=1,
+    stock_option_level=0,
+    years_in_role=2,
+    years_at_company=3,
+    total_working_years=5,
+)

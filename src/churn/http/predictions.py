@@ -14,7 +14,7 @@ from litestar.params import BodyKwarg, PathParameter, QueryParameter
 from msgspec import UNSET, Meta, UnsetType
 
 from churn.domain.account import USERNAME_PATTERN, Account
-from churn.domain.employee import EMPLOYEE_REF_PATTERN, FEATURES, Employee
+from churn.domain.employee import DEMONSTRATION, EMPLOYEE_REF_PATTERN, FEATURES, Employee
 from churn.domain.explanation import NEGLIGIBLE, sentence
 from churn.domain.language import Language
 from churn.domain.prediction import RISK_MESSAGES, HistoryFilter, Prediction, Risk
@@ -39,19 +39,7 @@ _WARNINGS: Final = {
     Language.EN: "Outside the training range: scored at its edge.",
 }
 #: The profile of the README, and what the model that ships answers to it.
-EXAMPLE: Final = {
-    "age": 18,
-    "revenu_mensuel": 1500,
-    "distance_domicile_travail": 100,
-    "satisfaction_environnement": 1,
-    "heures_supp": "Oui",
-    "annees_promo": 0,
-    "satisfaction_equilibre": 1,
-    "pee": 0,
-    "poste_actuel": 2,
-    "anciennete": 3,
-    "exp_totale": 5,
-}
+EXAMPLE: Final[dict[str, Any]] = msgspec.to_builtins(DEMONSTRATION)
 
 
 #: By language and feature: the sentence for a neutral factor, for one that raises the risk, and last for one that

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from churn.adapters.joblib_model.additive import AdditiveClassifier
 from churn.adapters.joblib_model.bundle import dump_model, write_bundle
-from churn.domain.employee import FEATURES, Employee, Overtime
+from churn.domain.employee import DEMONSTRATION, FEATURES
 from churn.domain.errors import ChurnError
 from churn.domain.manifest import (
     Data,
@@ -46,20 +46,6 @@ from churn.training.fairness import examine
 
 #: Whose versions the manifest names beside Python's; `load_bundle` asks for that of scikit-learn.
 LIBRARIES: Final = ("scikit-learn", "numpy", "joblib", "interpret-core")
-#: The service's running example, whose risk is high by anyone's judgement.
-DEMONSTRATION: Final = Employee(
-    age=18,
-    monthly_income=1500,
-    commute_distance=100,
-    environment_satisfaction=1,
-    overtime=Overtime.YES,
-    years_since_promotion=0,
-    work_life_balance=1,
-    stock_option_level=0,
-    years_in_role=2,
-    years_at_company=3,
-    total_working_years=5,
-)
 #: Bins of the reference histograms: ten are usual for the population stability index.
 HISTOGRAM_BINS: Final = 10
 

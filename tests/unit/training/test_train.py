@@ -15,13 +15,14 @@ import churn.training.train
 from churn.adapters.joblib_model.bundle import active_version, list_versions, read_manifest
 from churn.adapters.joblib_model.predictor import load_predictor
 from churn.cli.train import train as command
+from churn.domain.employee import DEMONSTRATION
 from churn.domain.manifest import Recipe
 from churn.settings import read_settings
 from churn.training.card import render_card, write_page
 from churn.training.data import public_data
 from churn.training.estimator import GLASS_BOX
 from churn.training.evaluation import InvalidObjective, Plan
-from churn.training.train import DEMONSTRATION, histogram, train
+from churn.training.train import histogram, train
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)
 #: The glass box with a fraction of its rounds: what is tested here is the way, not the model.
