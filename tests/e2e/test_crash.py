@@ -16,6 +16,8 @@ from churn.adapters.postgres.engine import CONNECT_TIMEOUT, PING_TIMEOUT
 
 #: Seconds that one commit may take in these tests, and that PostgreSQL is away.
 FLUSH_TIMEOUT, OUTAGE = 1.0, 5.0
+#: Seconds that a busy machine may add; without the limits it would be half a minute and more.
+BUSY = 8.0
 
 
 @pytest.mark.parametrize(
@@ -118,7 +120,7 @@ async def test_an_outage_of_the_database_is_survived(tmp_path: Path, database: D
         for response in (unverified, readiness, history):
             assert response.status_code == 503
             assert int(response.headers["retry-after"]) >= 1
-            assert response.elapsed.total_seconds() < PING_TIMEOUT + CONNECT_TIMEOUT + 1
+            assert response.elapsed.total_seconds() < PING_TIMEOUT + CONNECT_TIMEOUT + BUSY
         assert readiness.json()["checks"]["database"] == "failed"
         assert load.refused
         for response in load.refused:
@@ -126,5 +128,5 @@ async def test_an_outage_of_the_database_is_survived(tmp_path: Path, database: D
             assert int(response.headers["retry-after"]) >= 1
         # A request may come while a flush is failing, and then waits for the next.
         slowest = max(response.elapsed.total_seconds() for response in load.refused)
-        assert slowest < 2 * FLUSH_TIMEOUT + 1
+        assert slowest < 2 * FLUSH_TIMEOUT + BUSY
         assert await service.stop() == 0
