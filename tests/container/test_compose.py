@@ -9,7 +9,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.container.engine import LEAVER, client, docker
+from tests.builders import LEAVER
+from tests.container.engine import client, docker
 
 pytestmark = pytest.mark.container
 

@@ -4,7 +4,8 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.container.engine import LEAVER, PASSWORD, Container, Run, docker, eventually
+from tests.builders import LEAVER
+from tests.container.engine import PASSWORD, Container, Run, docker, eventually
 
 pytestmark = pytest.mark.container
 

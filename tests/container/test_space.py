@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.container.engine import LEAVER, ROOT, Run, docker
+from tests.builders import LEAVER
+from tests.container.engine import ROOT, Run, docker
 
 pytestmark = pytest.mark.container
 
