@@ -244,7 +244,7 @@ async def test_without_a_database_the_service_says_so(serve: Serve, settings: Se
             await client.get(f"/predictions/{uuid_utils.compat.uuid7()}"),
         ):
             problem_of(response, 503)
-            assert response.headers["retry-after"] == "2"
+            assert response.headers["retry-after"] == "1"
 
 
 async def test_a_prediction_that_cannot_be_stored_is_not_answered(serve: Serve, settings: Settings) -> None:

@@ -38,7 +38,7 @@ _WARNINGS: Final = {
     Language.FR: "Hors de la plage d'apprentissage : évalué à son bord.",
     Language.EN: "Outside the training range: scored at its edge.",
 }
-#: The profile of the README, and what the model that ships answers to it.
+#: The employee of the README, on the wire.
 EXAMPLE: Final[dict[str, Any]] = msgspec.to_builtins(DEMONSTRATION)
 
 

@@ -1,5 +1,6 @@
 """Every error as an RFC 9457 problem, in French or English, and never with a value of the request in it."""
 
+import math
 import re
 from typing import Any, Final, cast
 
@@ -264,7 +265,7 @@ def _headers_of(request: Request[Any, Any, Any], error: Exception, status: int) 
         headers["www-authenticate"] = CHALLENGE
     if isinstance(error, TooManyAttempts | Unavailable) and status in (429, 503):
         # Whole seconds, and never 0, which would ask for a retry at once.
-        headers["retry-after"] = str(max(1, round(error.retry_after + 0.5)))
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
     if status == 405:  # noqa: PLR2004
         headers["allow"] = ", ".join(sorted(_allowed_methods(request)))
     return headers

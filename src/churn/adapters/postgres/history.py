@@ -141,11 +141,6 @@ class PostgresHistoryRepository:
         self._driver: asyncpg.Connection[asyncpg.Record] | None = None
         self._writer: asyncio.Task[None] | None = None
 
-    @property
-    def queue_depth(self) -> int:
-        """Rows waiting for a flush to begin."""
-        return len(self._queue)
-
     async def start(self) -> None:
         """Begin to write."""
         self._stopping = False
