@@ -1,8 +1,10 @@
 """Fixtures over real parts: PostgreSQL is never mocked and never skipped."""
 
+import gc
 import tempfile
+import warnings
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import docker
@@ -33,13 +35,22 @@ def _embedded() -> Iterator[str]:
             yield server.url
 
 
+def _close_the_socket_of_the_docker_client() -> None:
+    """The client leaves its socket to the garbage collector when no engine answers, which warns in some later test."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
+
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """An empty PostgreSQL: in a container where a Docker engine answers and has the image, else from the wheel."""
     with ExitStack() as stack:
-        try:
+        url = None
+        with suppress(docker.errors.DockerException):
             url = stack.enter_context(_container())
-        except docker.errors.DockerException:
+        if url is None:
+            _close_the_socket_of_the_docker_client()
             url = stack.enter_context(_embedded())
         yield url
 
