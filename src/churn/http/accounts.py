@@ -13,10 +13,11 @@ from msgspec import UNSET, Meta, UnsetType
 
 from churn.domain.account import USERNAME_PATTERN, Account, Role
 from churn.domain.errors import PasswordRule, WeakPassword
+from churn.domain.expectation import Text
 from churn.domain.language import Language
 from churn.domain.password import MAX_LENGTH, MIN_LENGTH
 from churn.http.authentication import address_of
-from churn.http.json_body import FieldError, InvalidBody, StrictJSON, Text
+from churn.http.json_body import FieldError, InvalidBody, StrictJSON
 from churn.http.operation import TrueOperation
 from churn.http.problems import problem_responses
 from churn.ports import UserStore

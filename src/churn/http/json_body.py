@@ -9,7 +9,7 @@ from collections import Counter
 from difflib import get_close_matches
 from functools import cache
 from math import isfinite
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import msgspec
 from litestar.dto import AbstractDTO
@@ -17,14 +17,13 @@ from litestar.exceptions import HTTPException
 from litestar.openapi.spec import Reference
 from litestar.typing import FieldDefinition
 
+from churn.domain.expectation import Text, expectations
 from churn.domain.language import Language
 from churn.http.headers import header
 
 #: More than this is noise to a reader, and lets a hostile body choose the size of our answer.
 _MOST_ERRORS: Final = 50
 _LONGEST_NAME: Final = 64
-
-type Text = dict[Language, str]
 
 
 class FieldError(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -169,7 +168,7 @@ def _number(text: str) -> object:
 
 def _field_errors(root: dict[str, object], model: type) -> list[FieldError]:
     fields = {field.encode_name: field for field in msgspec.structs.fields(model)}
-    expectations = _expectations(model)
+    expected = expectations(model)
     errors = []
     for name, field in fields.items():
         if name not in root:
@@ -179,7 +178,7 @@ def _field_errors(root: dict[str, object], model: type) -> list[FieldError]:
         try:
             msgspec.convert(root[name], field.type)
         except (msgspec.ValidationError, RecursionError):
-            errors.append(FieldError(_pointer(name), "invalid", expectations[name]))
+            errors.append(FieldError(_pointer(name), "invalid", expected[name]))
     for name in root.keys() - fields.keys():
         close = get_close_matches(name[:_LONGEST_NAME].lower(), fields, n=1)
         errors.append(FieldError(_pointer(name), "unknown", _UNKNOWN, suggestion=close[0] if close else None))
@@ -206,48 +205,3 @@ _DUPLICATE: Final[Text] = {
     Language.FR: "Champ présent plusieurs fois.",
     Language.EN: "This field is present more than once.",
 }
-_NOUNS: Final[dict[str, Text]] = {
-    "integer": {Language.FR: "un entier", Language.EN: "an integer"},
-    "number": {Language.FR: "un nombre", Language.EN: "a number"},
-    "string": {Language.FR: "une chaîne de caractères", Language.EN: "a string"},
-    "boolean": {Language.FR: "un booléen", Language.EN: "a boolean"},
-}
-
-
-@cache
-def _expectations(model: type) -> dict[str, Text]:
-    """What each field must be, in a sentence made from the published schema, so that the two always agree."""
-    (schema,), components = msgspec.json.schema_components([model])
-    properties = components[schema["$ref"].rpartition("/")[2]]["properties"]
-    return {name: _expectation(_resolved(field, components)) for name, field in properties.items()}
-
-
-def _resolved(schema: dict[str, Any], components: dict[str, Any]) -> dict[str, Any]:
-    for reference in [schema, *schema.get("allOf", ())]:
-        if "$ref" in reference:
-            return cast("dict[str, Any]", components[reference["$ref"].rpartition("/")[2]])
-    return schema
-
-
-def _expectation(schema: dict[str, Any]) -> Text:
-    if "enum" in schema:
-        values = ", ".join(f"« {value} »" for value in schema["enum"])
-        return {Language.FR: f"Doit être l'une des valeurs {values}.", Language.EN: f"Must be one of {values}."}
-    noun = _NOUNS.get(schema.get("type", ""), {Language.FR: "une valeur permise", Language.EN: "an allowed value"})
-    return {
-        language: f"{must} {noun[language]}{_bounds(schema, language)}."
-        for language, must in ((Language.FR, "Doit être"), (Language.EN, "Must be"))
-    }
-
-
-def _bounds(schema: dict[str, Any], language: Language) -> str:
-    low, high = schema.get("minimum"), schema.get("maximum")
-    shortest, longest = schema.get("minLength"), schema.get("maxLength")
-    french = language is Language.FR
-    if low is not None and high is not None:
-        return f" compris entre {low} et {high}" if french else f" between {low} and {high}"
-    if shortest is not None and longest is not None:
-        return f" de {shortest} à {longest} caractères" if french else f" of {shortest} to {longest} characters"
-    if "pattern" in schema:
-        return f" de la forme {schema['pattern']}" if french else f" matching {schema['pattern']}"
-    return ""

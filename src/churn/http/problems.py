@@ -26,8 +26,9 @@ from churn.domain.errors import (
     UsernameTaken,
     WeakPassword,
 )
+from churn.domain.expectation import Text
 from churn.domain.language import Language
-from churn.http.json_body import MALFORMED, InvalidBody, Text
+from churn.http.json_body import MALFORMED, InvalidBody
 from churn.http.language import language_of
 from churn.http.observability import describe_failure
 

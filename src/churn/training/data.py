@@ -10,27 +10,12 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from churn.domain.columns import IBM_COLUMNS, IDENTIFIERS, LABELS
 from churn.domain.employee import FEATURES, Employee, Overtime
 from churn.domain.errors import ChurnError
 
-#: Column of the IBM data for each feature, in the order of `FEATURES`.
-IBM_COLUMNS: Final[tuple[str, ...]] = (
-    "Age",
-    "MonthlyIncome",
-    "DistanceFromHome",
-    "EnvironmentSatisfaction",
-    "OverTime",
-    "YearsSinceLastPromotion",
-    "WorkLifeBalance",
-    "StockOptionLevel",
-    "YearsInCurrentRole",
-    "YearsAtCompany",
-    "TotalWorkingYears",
-)
 #: Columns that may say who left, the first one there counts.
 TARGETS: Final = ("a_quitte_l_entreprise", "Attrition")
-#: Columns that may tell employees apart, the first one there counts.
-IDENTIFIERS: Final = ("employee_ref", "id_employee", "EmployeeNumber")
 #: Traits that fairness is examined by and that the model never sees: their columns, the first one there counts.
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "gender": ("genre", "Gender"),
@@ -39,12 +24,6 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
 #: Fewest leavers to train with. Five folds then leave six to each test, and fewer say nothing.
 MIN_LEAVERS: Final = 30
 
-# The labels of the IBM data's ordinal columns, which its code book numbers from 1.
-_LABELS: Final[Mapping[str, Mapping[object, object]]] = {
-    "satisfaction_environnement": {"Low": 1, "Medium": 2, "High": 3, "Very_High": 4},
-    "satisfaction_equilibre": {"Bad": 1, "Good": 2, "Better": 3, "Best": 4},
-    "heures_supp": {"Yes": Overtime.YES, "No": Overtime.NO},
-}
 _LEFT: Final[Mapping[str, bool]] = {
     "yes": True, "oui": True, "1": True, "true": True, "no": False, "non": False, "0": False, "false": False,
 }  # fmt: skip
@@ -141,7 +120,7 @@ def check_columns(columns: Columns, *, name: str, source: str, licence: str, tar
     for field, ibm in zip(fields, IBM_COLUMNS, strict=True):
         column = _find(columns, (field.encode_name, ibm), problems, what="column")
         if column is not None:
-            labels = _LABELS.get(field.encode_name, {})
+            labels = LABELS.get(field.encode_name, {})
             table.append(_numbers(columns[column], field.type, labels, column, problems))
     column = _find(columns, TARGETS if target is None else (target,), problems, what="target column")
     left = _outcomes(columns[column], column, problems) if column is not None else []

@@ -4,8 +4,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from churn.domain.columns import IBM_COLUMNS
 from churn.domain.employee import FEATURES
-from churn.training.data import IBM_COLUMNS, InvalidTrainingData, check_columns, public_data, read_file
+from churn.training.data import InvalidTrainingData, check_columns, public_data, read_file
 
 
 def workforce(count=100, leavers=40):
