@@ -12,6 +12,7 @@ from dependency_injector import containers, providers
 from churn.adapters.argon2_hasher import Argon2PasswordHasher
 from churn.adapters.joblib_model.catalogue import JoblibModelCatalogue
 from churn.adapters.postgres.engine import answers, create_engine
+from churn.adapters.postgres.follow_up import PostgresOutcomeLog, PostgresReviewLog
 from churn.adapters.postgres.history import PostgresHistoryRepository
 from churn.adapters.postgres.migrations import Migrations
 from churn.adapters.postgres.models import PostgresModelRegistry, PostgresShadowScores
@@ -26,6 +27,9 @@ from churn.use_cases.authenticate import Authenticate
 from churn.use_cases.check_readiness import CheckReadiness, Condition
 from churn.use_cases.compare_models import CompareModels
 from churn.use_cases.predict_attrition import PredictAttrition
+from churn.use_cases.read_prediction import ReadPrediction
+from churn.use_cases.record_outcomes import RecordOutcome, RecordOutcomes
+from churn.use_cases.review_prediction import ReviewPrediction
 from churn.use_cases.score_in_shadow import Outcome, ScoreInShadow
 from churn.use_cases.serving_model import Serving, ServingModel
 from churn.use_cases.what_if import ExploreWhatIf
@@ -75,6 +79,8 @@ class Container(containers.DeclarativeContainer):
     )
     registry = providers.Singleton(PostgresModelRegistry, engine)
     shadow_scores = providers.Singleton(PostgresShadowScores, engine)
+    outcomes = providers.Singleton(PostgresOutcomeLog, engine)
+    reviews = providers.Singleton(PostgresReviewLog, engine)
 
     authenticate = providers.Singleton(
         Authenticate,
@@ -118,6 +124,12 @@ class Container(containers.DeclarativeContainer):
         new_id=providers.Object(uuid_utils.compat.uuid7),
         on_prediction=on_prediction,
     )
+    read_prediction = providers.Singleton(ReadPrediction, history=history, outcomes=outcomes, reviews=reviews)
+    record_outcome = providers.Singleton(RecordOutcome, outcomes=outcomes, clock=clock)
+    record_outcomes = providers.Singleton(
+        RecordOutcomes, outcomes=outcomes, clock=clock, horizon=settings.provided.outcome_horizon
+    )
+    review_prediction = providers.Singleton(ReviewPrediction, reviews=reviews, clock=clock)
     check_readiness = providers.Singleton(
         CheckReadiness,
         providers.Dict(

@@ -3,8 +3,8 @@
 Each port has one contract test file under `tests/contract`, which runs over all its adapters.
 """
 
-from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
+from collections.abc import AsyncIterator, Collection, Sequence
+from datetime import date, datetime
 from typing import Protocol, runtime_checkable
 from uuid import UUID
 
@@ -16,7 +16,9 @@ from churn.domain.account import Account, Role
 from churn.domain.activation import Activation, Agreement, ShadowScore
 from churn.domain.employee import Employee
 from churn.domain.manifest import Manifest
+from churn.domain.outcome import Outcome, Subject
 from churn.domain.prediction import HistoryFilter, ModelInfo, Prediction, Score
+from churn.domain.review import Review, ReviewRates
 
 
 @runtime_checkable
@@ -248,4 +250,51 @@ class ShadowScores(Protocol):
 
     async def agreement(self, a: str, b: str) -> Agreement:
         """How versions `a` and `b` agreed on the predictions that either answered and the other shadowed."""
+        ...
+
+
+@runtime_checkable
+class OutcomeLog(Protocol):
+    """Keeps what became of the people that predictions are about; a change is one more entry."""
+
+    async def append(self, outcomes: Sequence[Outcome]) -> int:
+        """Add, all or none, those that say something else than the newest of their prediction; how many were added.
+
+        What is said is `left` and `observed_on`. There is at most one outcome per prediction in `outcomes`; one of a
+        prediction that is not in the history is left out. Of two appends at once, one comes first.
+        """
+        ...
+
+    async def of(self, prediction_id: UUID) -> Sequence[Outcome]:
+        """Every outcome of that prediction, newest first; none for a prediction that is not there."""
+        ...
+
+    async def subjects(self, *, prediction_ids: Collection[UUID], employee_refs: Collection[str]) -> Sequence[Subject]:
+        """The predictions of those ids, and those of those employees, each once, by id."""
+        ...
+
+
+@runtime_checkable
+class ReviewLog(Protocol):
+    """Keeps what people made of predictions; a change of mind is one more entry."""
+
+    async def append(self, review: Review) -> bool:
+        """Add `review`, unless the newest one says the same by the same account; whether it was added.
+
+        What is said is `decision` and `reason`.
+
+        Raises:
+            UnknownPrediction: the prediction is not in the history.
+        """
+        ...
+
+    async def of(self, prediction_id: UUID) -> Sequence[Review]:
+        """Every review of that prediction, newest first; none for a prediction that is not there."""
+        ...
+
+    async def rates(self, *, since: date, until: date) -> Sequence[ReviewRates]:
+        """By month and version, in that order, what became of the predictions made from `since` to before `until`.
+
+        Only the newest review of each counts. A month without a reviewed prediction of a version is not there.
+        """
         ...

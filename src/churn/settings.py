@@ -69,6 +69,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Meta(ge=1, le=100_000, description="Predictions waiting for the shadow model before new ones are left out."),
     ] = 4096
+    outcome_horizon: Annotated[
+        int, Meta(ge=1, le=120, description="Months within which leaving counts as what a prediction spoke of.")
+    ] = 12
     credential_ttl: Annotated[
         float,
         Meta(ge=0, le=3600, description="Seconds before a verified password is verified again; 0 remembers none."),

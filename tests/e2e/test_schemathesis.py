@@ -17,6 +17,7 @@ async def test_the_service_keeps_its_document(service: Service, tmp_path: Path) 
         (await client.post("/users", json=account)).raise_for_status()
     process = await asyncio.create_subprocess_exec(
         Path(sys.executable).with_name("schemathesis"),
+        *("--config-file", Path(__file__).with_name("schemathesis.toml")),
         *("run", f"{service.url}/openapi.json", "--auth", f"{ANALYST}:{PASSWORD}"),
         *("--checks", "all", "--mode", "all", "--phases", "examples,coverage,fuzzing,stateful"),
         *("--max-examples", "15", "--seed", "1", "--generation-database", "none", "--no-color"),

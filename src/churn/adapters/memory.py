@@ -7,8 +7,9 @@ import math
 import operator
 import os
 import statistics
-from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
 import numpy as np
@@ -27,10 +28,13 @@ from churn.domain.errors import (
     StorageUnavailable,
     UnknownAccount,
     UnknownModel,
+    UnknownPrediction,
     UsernameTaken,
 )
 from churn.domain.manifest import Manifest
+from churn.domain.outcome import Outcome, Subject
 from churn.domain.prediction import HistoryFilter, ModelInfo, Prediction, Score
+from churn.domain.review import Decision, Review, ReviewRates
 from churn.ports import Predictor, ScoreMatrix
 
 
@@ -60,6 +64,10 @@ class MemoryHistoryRepository:
 
     def __init__(self) -> None:
         self._predictions: dict[UUID, Prediction] = {}
+
+    def __len__(self) -> int:
+        """How many predictions there are."""
+        return len(self._predictions)
 
     async def append(self, prediction: Prediction) -> None:
         """See the port."""
@@ -345,3 +353,81 @@ class MemoryShadowScores:
                 else None
             ),
         )
+
+
+class MemoryOutcomeLog:
+    """Fills the port `OutcomeLog`; forgets everything with the process."""
+
+    def __init__(self, history: MemoryHistoryRepository) -> None:
+        """`history` has the predictions that were answered."""
+        self._history = history
+        self._log: defaultdict[UUID, list[Outcome]] = defaultdict(list)
+
+    async def append(self, outcomes: Sequence[Outcome]) -> int:
+        """See the port."""
+        added = 0
+        for outcome in outcomes:
+            if await self._history.get(outcome.prediction_id) is None:
+                continue
+            log = self._log[outcome.prediction_id]
+            if not log or (log[-1].left, log[-1].observed_on) != (outcome.left, outcome.observed_on):
+                log.append(outcome)
+                added += 1
+        return added
+
+    async def of(self, prediction_id: UUID) -> Sequence[Outcome]:
+        """See the port."""
+        return self._log.get(prediction_id, [])[::-1]
+
+    async def subjects(self, *, prediction_ids: Collection[UUID], employee_refs: Collection[str]) -> Sequence[Subject]:
+        """See the port."""
+        everything = await self._history.find(HistoryFilter(), before=None, limit=len(self._history))
+        return [
+            Subject(
+                prediction_id=prediction.id,
+                predicted_at=prediction.created_at,
+                employee_ref=None if ref is UNSET else ref,
+                newest=next(iter(await self.of(prediction.id)), None),
+            )
+            for prediction in reversed(everything)
+            for ref in (prediction.employee.employee_ref,)
+            if prediction.id in prediction_ids or ref in employee_refs
+        ]
+
+
+class MemoryReviewLog:
+    """Fills the port `ReviewLog`; forgets everything with the process."""
+
+    def __init__(self, history: MemoryHistoryRepository) -> None:
+        """`history` has the predictions that were answered."""
+        self._history = history
+        self._log: defaultdict[UUID, list[Review]] = defaultdict(list)
+
+    async def append(self, review: Review) -> bool:
+        """See the port."""
+        if await self._history.get(review.prediction_id) is None:
+            raise UnknownPrediction(review.prediction_id)
+        log = self._log[review.prediction_id]
+        if log and replace(log[-1], reviewed_at=review.reviewed_at) == review:
+            return False
+        log.append(review)
+        return True
+
+    async def of(self, prediction_id: UUID) -> Sequence[Review]:
+        """See the port."""
+        return self._log.get(prediction_id, [])[::-1]
+
+    async def rates(self, *, since: date, until: date) -> Sequence[ReviewRates]:
+        """See the port."""
+        counts: defaultdict[tuple[date, str], Counter[Decision]] = defaultdict(Counter)
+        for prediction_id, log in self._log.items():
+            prediction = await self._history.get(prediction_id)
+            if prediction is not None and since <= prediction.created_at.date() < until:
+                month = prediction.created_at.date().replace(day=1)
+                counts[month, prediction.model_version][log[-1].decision] += 1
+        return [
+            ReviewRates(
+                month=month, model_version=version, **{decision.value: counted[decision] for decision in Decision}
+            )
+            for (month, version), counted in sorted(counts.items())
+        ]

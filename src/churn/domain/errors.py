@@ -3,7 +3,12 @@
 No error carries a secret or an employee's value: adapters and the HTTP layer may show any of these.
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
+from typing import Literal
+from uuid import UUID
+
+from msgspec import Struct
 
 
 class ChurnError(Exception):
@@ -125,3 +130,29 @@ class ActivationConflict(ChurnError):
 
     def __init__(self) -> None:
         super().__init__("somebody else has changed meanwhile which versions serve; look, and try again")
+
+
+class UnknownPrediction(ChurnError):
+    """The history has no prediction of that id."""
+
+    def __init__(self, prediction_id: UUID) -> None:
+        super().__init__(f"there is no prediction {prediction_id}")
+        self.prediction_id = prediction_id
+
+
+class ReportFault(Struct, frozen=True):
+    """What is wrong with one report of an outcome."""
+
+    row: int
+    """Position of the report, from 0 on."""
+    field: str
+    code: Literal["in-future", "before-prediction", "unknown", "contradiction"]
+    """`unknown`: there is no such prediction; `contradiction`: an earlier report says something else of it."""
+
+
+class OutcomesRefused(ChurnError):
+    """Reports that cannot be true or are about nothing; none of those that came with them is recorded."""
+
+    def __init__(self, faults: Sequence[ReportFault]) -> None:
+        super().__init__("; ".join(f"report {fault.row}, {fault.field}: {fault.code}" for fault in faults))
+        self.faults = faults

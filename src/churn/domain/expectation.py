@@ -14,7 +14,9 @@ _NOUNS: Final[dict[str, Text]] = {
     "number": {Language.FR: "un nombre", Language.EN: "a number"},
     "string": {Language.FR: "une chaîne de caractères", Language.EN: "a string"},
     "boolean": {Language.FR: "un booléen", Language.EN: "a boolean"},
+    "date": {Language.FR: "une date AAAA-MM-JJ", Language.EN: "a date YYYY-MM-DD"},
 }
+_NOUN: Final[Text] = {Language.FR: "une valeur permise", Language.EN: "an allowed value"}
 
 
 @cache
@@ -42,7 +44,7 @@ def _expectation(schema: dict[str, Any]) -> Text:
     if "enum" in schema:
         values = ", ".join(f"« {value} »" for value in schema["enum"])
         return {Language.FR: f"Doit être l'une des valeurs {values}.", Language.EN: f"Must be one of {values}."}
-    noun = _NOUNS.get(schema.get("type", ""), {Language.FR: "une valeur permise", Language.EN: "an allowed value"})
+    noun = _NOUNS.get(schema.get("format", "")) or _NOUNS.get(schema.get("type", ""), _NOUN)
     return {
         language: f"{must} {noun[language]}{_bounds(schema, language)}."
         for language, must in ((Language.FR, "Doit être"), (Language.EN, "Must be"))

@@ -12,6 +12,7 @@ from churn.http.authentication import BasicAuthentication
 from churn.http.dependencies import dependencies
 from churn.http.documentation import documentation_handlers, openapi_config
 from churn.http.explanations import ExplanationController
+from churn.http.follow_up import FollowUpController
 from churn.http.health import HealthController, MetricsController
 from churn.http.metrics import Metrics
 from churn.http.models import ModelController
@@ -43,6 +44,7 @@ def create_app(settings: Settings) -> ASGIApp:
     app = Litestar(
         route_handlers=[
             PredictionController,
+            FollowUpController,
             ExplanationController,
             ModelController,
             AccountController,

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 from litestar import Controller, Request, get, post
 from litestar.di import NamedDependency
-from litestar.exceptions import NotFoundException, ValidationException
+from litestar.exceptions import ValidationException
 from litestar.openapi.spec import Example
 from litestar.params import BodyKwarg, PathParameter, QueryParameter
 from msgspec import UNSET, Meta, UnsetType
@@ -17,13 +17,16 @@ from churn.domain.account import USERNAME_PATTERN, Account
 from churn.domain.employee import DEMONSTRATION, EMPLOYEE_REF_PATTERN, FEATURES, Employee
 from churn.domain.explanation import NEGLIGIBLE, sentence
 from churn.domain.language import Language
+from churn.domain.outcome import Outcome
 from churn.domain.prediction import RISK_MESSAGES, HistoryFilter, Prediction, Risk
+from churn.domain.review import Review
 from churn.http.json_body import StrictJSON
 from churn.http.language import language_of
 from churn.http.operation import TrueOperation
 from churn.http.problems import problem_responses
 from churn.ports import HistoryRepository
 from churn.use_cases.predict_attrition import PredictAttrition
+from churn.use_cases.read_prediction import ReadPrediction
 
 ChurnRequest = Request[Account, Any, Any]
 
@@ -95,6 +98,17 @@ class RememberedPrediction(PredictionAnswer, frozen=True, kw_only=True):
     created_at: datetime
     account: str
     employee: Employee
+
+
+class FollowedPrediction(RememberedPrediction, frozen=True, kw_only=True):
+    """Une prédiction de l'historique, et ce qui l'a suivie."""
+
+    outcomes: Annotated[
+        tuple[Outcome, ...], Meta(description="Ce qu'il est advenu, du plus récent, qui compte, au plus ancien.")
+    ]
+    reviews: Annotated[
+        tuple[Review, ...], Meta(description="Ce que des personnes en concluent, de la plus récente, qui compte.")
+    ]
 
 
 class PredictionPage(msgspec.Struct, frozen=True):
@@ -248,13 +262,15 @@ class PredictionController(Controller):
         self,
         request: ChurnRequest,
         prediction_id: Annotated[UUID, PathParameter(description="`id` de la réponse.")],
-        history: NamedDependency[HistoryRepository],
-    ) -> RememberedPrediction:
-        """One prediction, as it was answered."""
-        found = await history.get(prediction_id)
-        if found is None:
-            raise NotFoundException
-        return _remembered(found, language_of(request))
+        read_prediction: NamedDependency[ReadPrediction],
+    ) -> FollowedPrediction:
+        """One prediction, as it was answered, and what followed."""
+        found = await read_prediction(prediction_id)
+        return FollowedPrediction(
+            **msgspec.structs.asdict(_remembered(found.prediction, language_of(request))),
+            outcomes=tuple(found.outcomes),
+            reviews=tuple(found.reviews),
+        )
 
 
 def _moment(moment: datetime | None) -> datetime | UnsetType:

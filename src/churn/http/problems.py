@@ -23,6 +23,7 @@ from churn.domain.errors import (
     Unavailable,
     UnknownAccount,
     UnknownModel,
+    UnknownPrediction,
     UsernameTaken,
     WeakPassword,
 )
@@ -135,6 +136,7 @@ _STATUS: Final[dict[type[Exception], int]] = {
     InvalidCredentials: 401,
     NotAuthorizedException: 401,
     UnknownAccount: 404,
+    UnknownPrediction: 404,
     UsernameTaken: 409,
     LastAdmin: 409,
     UnknownModel: 404,

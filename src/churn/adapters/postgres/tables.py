@@ -6,10 +6,12 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     DateTime,
     Double,
     ForeignKey,
     Index,
+    Integer,
     MetaData,
     SmallInteger,
     Table,
@@ -105,3 +107,28 @@ shadow_score = Table(
     CheckConstraint("probability BETWEEN 0 AND 1", name="probability"),
 )
 Index(None, shadow_score.c.model_version)
+
+# Both only grow, and the largest number of a prediction counts. Numbers and not moments: replicas' clocks differ.
+outcome = Table(
+    "outcome",
+    metadata,
+    Column("prediction_id", Uuid, ForeignKey(prediction.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("left", Boolean, nullable=False),
+    Column("observed_on", Date, nullable=False),
+    Column("recorded_at", DateTime(timezone=True), nullable=False),
+    Column("account", Text, nullable=False),
+    CheckConstraint("number > 0", name="number"),
+)
+review = Table(
+    "review",
+    metadata,
+    Column("prediction_id", Uuid, ForeignKey(prediction.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("decision", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("reviewed_at", DateTime(timezone=True), nullable=False),
+    Column("account", Text, nullable=False),
+    CheckConstraint("decision IN ('accepted', 'overridden', 'dismissed')", name="decision"),
+    CheckConstraint("number > 0", name="number"),
+)
