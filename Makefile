@@ -83,12 +83,15 @@ ci: lint type migrations docs test-browser test-container ## Everything that CI 
 
 # ---------------------------------------------------------------- measuring
 
-.PHONY: bench bench-model
+.PHONY: bench bench-model bench-drift
 bench: .venv/dev.stamp build/serving.stamp ## Measure the prediction path against a bare endpoint
 	$(BIN)/python -m bench.serving --python build/serving/bin/python
 
 bench-model: .venv/dev.stamp ## Measure scoring in the process
 	$(BIN)/python -m bench.model
+
+bench-drift: .venv/dev.stamp ## Simulate how often the drift rule is wrong
+	$(BIN)/python -m bench.drift
 
 # What the image has and no more: scikit-learn imports pandas where it finds it, which costs time and memory.
 build/serving.stamp: $(UV) requirements/serve.txt .venv/serve.stamp
