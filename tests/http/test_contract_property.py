@@ -2,6 +2,7 @@
 
 import json
 from urllib.parse import quote, quote_from_bytes
+from uuid import UUID
 
 import httpx
 from hypothesis import given
@@ -59,6 +60,18 @@ async def test_any_body_is_answered(client: httpx.AsyncClient, body: bytes) -> N
     check(await client.post("/predict", content=body, headers={"content-type": "application/json"}))
 
 
+@given(
+    body=BODIES
+    | st.lists(VALUES, max_size=3).map(lambda value: json.dumps(value).encode())
+    | st.text(max_size=40).map(str.encode),
+    media_type=st.sampled_from(["application/json", "text/csv"]),
+    path=st.sampled_from(["outcomes", f"predictions/{UUID(int=7)}/outcome", f"predictions/{UUID(int=7)}/review"]),
+)
+async def test_any_follow_up_is_answered(client: httpx.AsyncClient, body: bytes, media_type: str, path: str) -> None:
+    """Any body, of either format, is recorded or gives a problem."""
+    check(await client.post(f"/{path}", content=body, headers={"content-type": media_type}))
+
+
 @given(headers=HEADERS, body=st.just(json.dumps(LEAVER).encode()) | st.binary(max_size=20))
 async def test_any_header_is_answered(client: httpx.AsyncClient, headers: dict[str, str], body: bytes) -> None:
     """Any headers give a prediction or a problem."""
@@ -81,7 +94,7 @@ async def test_any_bytes_as_a_query_are_answered(client: httpx.AsyncClient, quer
     method=st.sampled_from(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"]),
     path=st.text(max_size=30)
     | st.text(max_size=20).map(lambda text: f"predictions/{text}")
-    | st.sampled_from(["", "predict", "predictions", "livez", "readyz", "metrics", "openapi.json", "docs"]),
+    | st.sampled_from(["", "predict", "predictions", "outcomes", "livez", "readyz", "metrics", "openapi.json", "docs"]),
 )
 async def test_any_address_is_answered(client: httpx.AsyncClient, method: str, path: str) -> None:
     """Any method on any path is a success, a redirection or a problem."""

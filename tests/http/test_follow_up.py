@@ -119,3 +119,147 @@ async def test_what_is_not_there_cannot_be_followed(client: httpx.AsyncClient, n
     """An id that was never answered, and one that is none, are not found."""
     for id_ in (uuid_utils.compat.uuid7(), "first"):
         problem_of(await client.post(f"/predictions/{id_}/{name}", json=body), 404)
+
+
+# Lists of outcomes.
+
+
+def csv(*lines: str) -> dict[str, Any]:
+    return {"content": "\r\n".join(lines), "headers": {"content-type": "text/csv; charset=utf-8"}}
+
+
+@pytest.fixture
+def reference() -> str:
+    """A pseudonym that no other test uses."""
+    return f"E-{uuid_utils.compat.uuid7().hex}"
+
+
+async def predict_of(client: httpx.AsyncClient, reference: str) -> str:
+    return (await client.post("/predict", json=LEAVER | {"employee_ref": reference})).json()["id"]
+
+
+async def test_many_outcomes_come_in_one_list(client: httpx.AsyncClient, reference: str) -> None:
+    """By prediction or by employee, whose predictions are all concerned; who has none is named by position."""
+    first, second, alone = (
+        await predict_of(client, reference),
+        await predict_of(client, reference),
+        await predict(client),
+    )
+    body = [
+        {"employee_ref": "E-nobody", "left": True, "observed_on": day()},
+        {"employee_ref": reference, "left": True, "observed_on": day()},
+        {"prediction_id": alone, "left": False, "observed_on": day()},
+    ]
+    response = await client.post("/outcomes", json=body)
+    assert response.status_code == 200, response.text
+    assert response.json() == {"reports": 3, "recorded": 3, "unchanged": 0, "without_prediction": [0]}
+    for id_, left in ((first, True), (second, True), (alone, False)):
+        assert [outcome["left"] for outcome in (await followed(client, id_))["outcomes"]] == [left]
+    assert (await client.post("/outcomes", json=body)).json() == {
+        "reports": 3, "recorded": 0, "unchanged": 3, "without_prediction": [0],
+    }  # fmt: skip
+
+
+async def test_a_csv_says_the_same(client: httpx.AsyncClient, reference: str) -> None:
+    """With titles in any order, empty cells for what is absent, and yes and no in French or English."""
+    id_, other = await predict_of(client, reference), await predict(client)
+    response = await client.post(
+        "/outcomes",
+        **csv(
+            "\ufeffobserved_on,left,prediction_id,employee_ref",
+            f"{day()},Oui,,{reference}",
+            "",
+            f'"{day()}", false ,{other},',
+        ),
+    )
+    assert response.status_code == 200, response.text
+    assert response.json() == {"reports": 2, "recorded": 2, "unchanged": 0, "without_prediction": []}
+    found = [(await followed(client, each))["outcomes"][0]["left"] for each in (id_, other)]
+    assert found == [True, False]
+
+
+async def test_an_empty_list_is_fine(client: httpx.AsyncClient) -> None:
+    """As JSON, and as CSV with titles only."""
+    for request in ({"json": []}, csv("left,observed_on,prediction_id")):
+        response = await client.post("/outcomes", **request)
+        assert response.json() == {"reports": 0, "recorded": 0, "unchanged": 0, "without_prediction": []}
+
+
+async def test_everything_wrong_with_a_list_is_said_at_once(client: httpx.AsyncClient, reference: str) -> None:
+    """By row and field, with nothing recorded of the rows that are fine."""
+    id_ = await predict_of(client, reference)
+    fine = {"employee_ref": reference, "left": True, "observed_on": day()}
+    nowhere = str(uuid_utils.compat.uuid7())
+    wrong = [
+        (fine | {"left": "no"}, ("/1/left", "invalid")),
+        ({"left": True, "observed_on": day(), "employee_ref": "Anne Dupont"}, ("/2/employee_ref", "invalid")),
+        ({"left": True}, ("/3/observed_on", "missing")),
+        (fine | {"lefd": True}, ("/4/lefd", "unknown")),
+        ("E-1", ("/5", "invalid")),
+    ]
+    problem = problem_of(await client.post("/outcomes", json=[fine, *(row for row, _ in wrong)]), 422)
+    assert [(error["pointer"], error["code"]) for error in problem["errors"]] == [error for _, error in wrong]
+    for rows, expected in (
+        ([{"left": True, "observed_on": day()}, fine | {"prediction_id": id_}], [("/0", "invalid"), ("/1", "invalid")]),
+        (
+            [
+                fine,
+                fine | {"left": False},
+                {"prediction_id": nowhere, "left": True, "observed_on": day(3)},
+                {"prediction_id": id_, "left": True, "observed_on": day(-3)},
+            ],
+            [
+                ("/1/observed_on", "contradiction"),
+                ("/2/prediction_id", "unknown"),
+                ("/2/observed_on", "in-future"),
+                ("/3/observed_on", "before-prediction"),
+            ],
+        ),
+    ):
+        problem = problem_of(await client.post("/outcomes", json=rows), 422)
+        assert [(error["pointer"], error["code"]) for error in problem["errors"]] == expected
+    assert (await followed(client, id_))["outcomes"] == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (["left,when"], [("/observed_on", "missing"), ("/when", "unknown")]),
+        (["left,left,observed_on"], [("/left", "duplicate")]),
+        ([], [("", "malformed")]),
+        (["left,observed_on", '"'], [("", "malformed")]),
+        (["left,observed_on,employee_ref", "oui,2026-01-01", "perhaps,2026-01-01,E-1"],
+         [("/0", "invalid"), ("/1/left", "invalid")]),
+    ],
+)  # fmt: skip
+async def test_a_csv_that_cannot_be_read_is_refused(
+    client: httpx.AsyncClient, lines: list[str], expected: list[tuple[str, str]]
+) -> None:
+    """A column is named by its title, a cell by its row and title."""
+    problem = problem_of(await client.post("/outcomes", **csv(*lines)), 422)
+    assert [(error["pointer"], error["code"]) for error in problem["errors"]] == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"{}", [("", "invalid")]),
+        (b"[", [("", "malformed")]),
+        (b"\xff", [("", "malformed")]),
+        (b'[{"left":true,"left":false,"observed_on":"2026-01-01","employee_ref":"E-1"}]', [("/0/left", "duplicate")]),
+        (b"[" + b",".join([b"{}"] * 10_001) + b"]", [("", "too-many")]),
+    ],
+)
+async def test_a_list_that_is_none_is_refused(
+    client: httpx.AsyncClient, body: bytes, expected: list[tuple[str, str]]
+) -> None:
+    """Noise, an object, a repeated key, too many rows."""
+    response = await client.post("/outcomes", content=body, headers={"content-type": "application/json"})
+    assert [(error["pointer"], error["code"]) for error in problem_of(response, 422)["errors"]] == expected
+
+
+async def test_a_list_in_another_format_is_refused(client: httpx.AsyncClient) -> None:
+    """Neither JSON nor CSV in UTF-8."""
+    for media_type in ("application/xml", "text/csv; charset=latin-1"):
+        response = await client.post("/outcomes", content=b"[]", headers={"content-type": media_type})
+        problem_of(response, 415)

@@ -1,26 +1,28 @@
-"""What follows a prediction: `POST /predictions/{id}/outcome` and `POST /predictions/{id}/review`."""
+"""What follows a prediction: its outcome, alone or in a list, and what people make of it."""
 
 from datetime import date
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final
 from uuid import UUID
 
 import msgspec
 from litestar import Controller, Request, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, PathParameter
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from churn.domain.account import Account
 from churn.domain.activation import REASON_PATTERN
+from churn.domain.employee import EmployeeRef
 from churn.domain.errors import OutcomesRefused, ReportFault
 from churn.domain.expectation import Text
 from churn.domain.language import Language
 from churn.domain.outcome import Outcome
 from churn.domain.review import Decision, Review
-from churn.http.json_body import FieldError, InvalidBody, StrictJSON
+from churn.http.json_body import MOST_ERRORS, FieldError, InvalidBody, StrictJSON
 from churn.http.operation import TrueOperation
 from churn.http.problems import problem_responses
-from churn.use_cases.record_outcomes import RecordOutcome
+from churn.http.rows import RowsOperation, StrictRows
+from churn.use_cases.record_outcomes import Recorded, RecordOutcome, RecordOutcomes, Report
 from churn.use_cases.review_prediction import ReviewPrediction
 
 FollowUpRequest = Request[Account, object, Any]
@@ -48,6 +50,18 @@ _FAULTS: Final[dict[str, Text]] = {
         Language.FR: "Ce jour précède la prédiction.",
         Language.EN: "This day is before the prediction.",
     },
+    "unknown": {
+        Language.FR: "Il n'y a pas de prédiction sous cet identifiant.",
+        Language.EN: "There is no prediction of this id.",
+    },
+    "contradiction": {
+        Language.FR: "Une ligne précédente dit autre chose d'une même prédiction.",
+        Language.EN: "An earlier row says something else of the same prediction.",
+    },
+}
+_ONE_SUBJECT: Final[Text] = {
+    Language.FR: "Doit nommer soit `prediction_id`, soit `employee_ref`.",
+    Language.EN: "Must name either `prediction_id` or `employee_ref`.",
 }
 
 
@@ -56,6 +70,21 @@ class NewOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     left: Left
     observed_on: ObservedOn
+
+
+class OutcomeReport(NewOutcome, frozen=True, forbid_unknown_fields=True):
+    """Ce qu'il est advenu de la personne d'une prédiction, ou d'un employé ; nommer l'un des deux."""
+
+    prediction_id: Annotated[UUID, Meta(title="Prédiction", description="`id` de la prédiction.")] | UnsetType = UNSET
+    employee_ref: EmployeeRef | UnsetType = UNSET
+
+
+class ReportRows(StrictRows[OutcomeReport]):
+    """In a CSV, yes and no may be said in several ways."""
+
+    CELLS: ClassVar = {
+        "left": dict.fromkeys(("true", "1", "oui", "yes"), True) | dict.fromkeys(("false", "0", "non", "no"), False)
+    }
 
 
 class NewReview(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -118,6 +147,47 @@ class FollowUpController(Controller):
             raise InvalidBody([_field_error(fault) for fault in error.faults]) from None
 
     @post(
+        "/outcomes",
+        dto=ReportRows,
+        return_dto=None,
+        status_code=200,
+        summary="Dire ce qu'il est advenu de plusieurs personnes",
+        description=(
+            "Une liste JSON, ou du CSV avec une ligne de titres. Chaque ligne nomme une prédiction, ou un employé et "
+            "alors toutes ses prédictions faites ce jour-là ou avant. Un départ déjà enregistré n'est pas effacé par "
+            "ce que l'on observe ensuite : on revient parfois. Seul un autre jour de départ, avant l'horizon de la "
+            "prédiction, le corrige. Tout est enregistré, ou rien : `422` nomme chaque ligne en cause, à partir de 0."
+        ),
+        response_description="Ce qui a été enregistré",
+        operation_class=RowsOperation,
+        responses=problem_responses(401, 413, 415, 422, 429, 503),
+    )
+    async def record_outcomes(
+        self,
+        data: JSONBody[list[OutcomeReport]],
+        request: FollowUpRequest,
+        record_outcomes: NamedDependency[RecordOutcomes],
+    ) -> Recorded:
+        """How many were new, and which rows concern no prediction."""
+        if wrong := [
+            row for row, item in enumerate(data) if (item.prediction_id is UNSET) == (item.employee_ref is UNSET)
+        ]:
+            raise InvalidBody([FieldError(f"/{row}", "invalid", _ONE_SUBJECT) for row in wrong][:MOST_ERRORS])
+        reports = [
+            Report(
+                left=item.left,
+                observed_on=item.observed_on,
+                prediction_id=None if item.prediction_id is UNSET else item.prediction_id,
+                employee_ref=None if item.employee_ref is UNSET else item.employee_ref,
+            )
+            for item in data
+        ]
+        try:
+            return await record_outcomes(reports, account=request.user.username)
+        except OutcomesRefused as error:
+            raise InvalidBody([_field_error(fault, f"/{fault.row}") for fault in error.faults][:MOST_ERRORS]) from None
+
+    @post(
         "/predictions/{prediction_id:uuid}/review",
         dto=StrictJSON[NewReview],
         return_dto=None,
@@ -144,5 +214,5 @@ class FollowUpController(Controller):
         )
 
 
-def _field_error(fault: ReportFault) -> FieldError:
-    return FieldError(f"/{fault.field}", fault.code, _FAULTS[fault.code])
+def _field_error(fault: ReportFault, row: str = "") -> FieldError:
+    return FieldError(f"{row}/{fault.field}", fault.code, _FAULTS[fault.code])

@@ -22,7 +22,7 @@ from churn.domain.language import Language
 from churn.http.headers import header
 
 #: More than this is noise to a reader, and lets a hostile body choose the size of our answer.
-_MOST_ERRORS: Final = 50
+MOST_ERRORS: Final = 50
 _LONGEST_NAME: Final = 64
 
 
@@ -87,12 +87,13 @@ class StrictJSON[T](AbstractDTO[T]):
             InvalidBody: it is not JSON, or not a `T`.
         """
         content_type = header(self.asgi_connection.scope, b"content-type")
-        if content_type != "application/json" and not _is_json(content_type):
+        if content_type != "application/json" and not is_json(content_type):
             raise UnsupportedMediaType
         return decode_strictly(value, self.model_type)
 
 
-def _is_json(content_type: str) -> bool:
+def is_json(content_type: str) -> bool:
+    """Whether it is that of JSON in UTF-8."""
     media_type, _, parameters = content_type.partition(";")
     charset = parameters.strip().lower().removeprefix("charset=").strip('"')
     return media_type.strip().lower() == "application/json" and charset in ("", "utf-8", "utf8")
@@ -126,7 +127,7 @@ def decode_strictly[T](body: bytes, model: type[T]) -> T:
     return decoded if body.count(b":") == filled else _decode_slowly(body, model)
 
 
-class _Object(dict[str, object]):
+class JSONObject(dict[str, object]):
     """A JSON object that remembers which keys came twice."""
 
     def __init__(self, pairs: list[tuple[str, object]]) -> None:
@@ -140,25 +141,25 @@ def _decode_slowly[T](body: bytes, model: type[T]) -> T:
         # NaN and Infinity, which JSON does not have, become an object that no field accepts.
         root = json.loads(
             body.decode("utf-8"),
-            object_pairs_hook=_Object,
+            object_pairs_hook=JSONObject,
             parse_constant=lambda _: object(),
-            parse_float=_number,
+            parse_float=json_number,
         )
     except (ValueError, RecursionError):
         raise InvalidBody([FieldError("", "malformed", MALFORMED)]) from None
-    if not isinstance(root, _Object):
+    if not isinstance(root, JSONObject):
         raise InvalidBody([FieldError("", "invalid", _NOT_AN_OBJECT)])
-    errors = [FieldError(_pointer(key), "duplicate", _DUPLICATE) for key in root.repeated]
-    errors += _field_errors(root, model)
+    errors = [FieldError(pointer_to(key), "duplicate", DUPLICATE) for key in root.repeated]
+    errors += field_errors(root, model)
     if errors:
-        raise InvalidBody(errors[:_MOST_ERRORS])
+        raise InvalidBody(errors[:MOST_ERRORS])
     try:
         return msgspec.convert(root, model)
     except (msgspec.ValidationError, RecursionError):
         raise InvalidBody([FieldError("", "malformed", MALFORMED)]) from None
 
 
-def _number(text: str) -> object:
+def json_number(text: str) -> object:
     """A number as JSON Schema sees it, for which 18.0 is an integer: msgspec takes it for a float."""
     number = float(text)
     if number.is_integer():
@@ -166,26 +167,27 @@ def _number(text: str) -> object:
     return number if isfinite(number) else object()
 
 
-def _field_errors(root: dict[str, object], model: type) -> list[FieldError]:
+def field_errors(root: dict[str, object], model: type) -> list[FieldError]:
+    """What is wrong with each field of `root`, which should be those of the struct `model`."""
     fields = {field.encode_name: field for field in msgspec.structs.fields(model)}
     expected = expectations(model)
     errors = []
     for name, field in fields.items():
         if name not in root:
             if field.required:
-                errors.append(FieldError(_pointer(name), "missing", _MISSING))
+                errors.append(FieldError(pointer_to(name), "missing", _MISSING))
             continue
         try:
             msgspec.convert(root[name], field.type)
         except (msgspec.ValidationError, RecursionError):
-            errors.append(FieldError(_pointer(name), "invalid", expected[name]))
+            errors.append(FieldError(pointer_to(name), "invalid", expected[name]))
     for name in root.keys() - fields.keys():
         close = get_close_matches(name[:_LONGEST_NAME].lower(), fields, n=1)
-        errors.append(FieldError(_pointer(name), "unknown", _UNKNOWN, suggestion=close[0] if close else None))
+        errors.append(FieldError(pointer_to(name), "unknown", _UNKNOWN, suggestion=close[0] if close else None))
     return errors
 
 
-def _pointer(name: str) -> str:
+def pointer_to(name: str) -> str:
     """RFC 6901, with a name that is too long or not encodable made harmless."""
     harmless = name[:_LONGEST_NAME].encode("utf-8", "replace").decode()
     return "/" + harmless.replace("~", "~0").replace("/", "~1")
@@ -201,7 +203,7 @@ _NOT_AN_OBJECT: Final[Text] = {
 }
 _MISSING: Final[Text] = {Language.FR: "Champ obligatoire.", Language.EN: "This field is required."}
 _UNKNOWN: Final[Text] = {Language.FR: "Champ inconnu.", Language.EN: "There is no such field."}
-_DUPLICATE: Final[Text] = {
+DUPLICATE: Final[Text] = {
     Language.FR: "Champ présent plusieurs fois.",
     Language.EN: "This field is present more than once.",
 }
