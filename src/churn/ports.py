@@ -3,7 +3,7 @@
 Each port has one contract test file under `tests/contract`, which runs over all its adapters.
 """
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Collection, Sequence
 from datetime import date, datetime
 from typing import Protocol, runtime_checkable
 from uuid import UUID
@@ -76,6 +76,20 @@ class HistoryRepository(Protocol):
         Raises:
             StorageUnavailable: it may or may not have been stored; certainly not when its id was there already.
             HistoryQueueFull: it was not stored.
+        """
+        ...
+
+    async def append_many(self, blocks: AsyncIterable[Sequence[Prediction]], *, run_id: UUID | None = None) -> bool:
+        """Store all the predictions of `blocks`, or none; when this returns they survive, as with `append`.
+
+        Whoever gives `run_id` may try again: a run that is stored already is not stored twice, `blocks` is then
+        left unread, and the answer is False. Of two at once with one `run_id` the second waits for the first.
+
+        Memory holds one block at a time. An error that `blocks` raises passes through, and nothing is stored.
+
+        Raises:
+            StorageUnavailable: certainly nothing was stored when an id was there already; when the connection
+                broke at the end, all may have been.
         """
         ...
 

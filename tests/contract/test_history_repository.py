@@ -1,6 +1,8 @@
 """What every HistoryRepository keeps, whichever one it is."""
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -12,7 +14,7 @@ from tests.builders import employee, prediction
 from churn.adapters.memory import MemoryHistoryRepository
 from churn.adapters.postgres.history import PostgresHistoryRepository
 from churn.domain.errors import StorageUnavailable
-from churn.domain.prediction import HistoryFilter, Risk, Score
+from churn.domain.prediction import HistoryFilter, Prediction, Risk, Score
 from churn.ports import HistoryRepository
 
 EVERYTHING = HistoryFilter()
@@ -67,6 +69,87 @@ async def test_a_second_append_of_an_id_changes_nothing(history: HistoryReposito
     with pytest.raises(StorageUnavailable):
         await history.append(prediction(id=first.id, account="other"))
     assert await history.get(first.id) == first
+
+
+async def blocks(*items: Sequence[Prediction]) -> AsyncIterator[Sequence[Prediction]]:
+    for block in items:
+        await asyncio.sleep(0)
+        yield block
+
+
+async def ids(history: HistoryRepository) -> list[uuid.UUID]:
+    return [item.id for item in await history.find(EVERYTHING, before=None, limit=1000)]
+
+
+async def test_stores_many_at_once(history: HistoryRepository) -> None:
+    """Every prediction of every block comes back equal to what was appended."""
+    appended = [prediction(employee=employee(age=age)) for age in range(20, 27)]
+    assert await history.append_many(blocks(appended[:4], [], appended[4:]))
+    assert [await history.get(item.id) for item in appended] == appended
+
+
+async def test_many_of_none_are_fine(history: HistoryRepository) -> None:
+    """Storing no prediction at all stores none."""
+    assert await history.append_many(blocks())
+    assert await ids(history) == []
+
+
+async def test_many_are_stored_together_or_not_at_all(history: HistoryRepository) -> None:
+    """An id that is there already, in the history or in the run itself, keeps the whole run out; it may be repeated."""
+    there, run_id = prediction(), uuid_utils.compat.uuid7()
+    await history.append(there)
+    good = prediction()
+    for bad in ([[good], [there]], [[good], [good]]):
+        with pytest.raises(StorageUnavailable):
+            await history.append_many(blocks(*bad), run_id=run_id)
+    assert await ids(history) == [there.id]
+    assert await history.append_many(blocks([good]), run_id=run_id)
+    assert await history.get(good.id) == good
+
+
+async def test_what_fails_while_it_is_read_is_not_stored(history: HistoryRepository) -> None:
+    """An error of whoever makes the blocks passes through, and nothing is stored, nor held up."""
+
+    async def broken() -> AsyncIterator[Sequence[Prediction]]:
+        yield [prediction()]
+        raise ValueError("the file ends here")
+
+    with pytest.raises(ValueError, match="ends here"):
+        await history.append_many(broken())
+    assert await ids(history) == []
+    assert await history.append_many(blocks([prediction()]))
+
+
+async def test_what_is_cancelled_is_not_stored(history: HistoryRepository) -> None:
+    """Giving up in the middle stores nothing, and the next run is not held up."""
+    reading = asyncio.Event()
+
+    async def endless() -> AsyncIterator[Sequence[Prediction]]:
+        yield [prediction()]
+        reading.set()
+        await asyncio.Event().wait()
+
+    run = asyncio.create_task(history.append_many(endless()))
+    await reading.wait()
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert await ids(history) == []
+    assert await history.append_many(blocks([prediction()]))
+
+
+async def test_a_run_is_stored_once(history: HistoryRepository) -> None:
+    """A run that is stored already is neither stored again nor read, however many try it at once."""
+    run_id = uuid_utils.compat.uuid7()
+    stored = await asyncio.gather(
+        *(history.append_many(blocks([prediction(), prediction()]), run_id=run_id) for _ in range(3))
+    )
+    assert sorted(stored) == [False, False, True]
+    assert len(await ids(history)) == 2
+    assert not await history.append_many(blocks([prediction()]), run_id=run_id)
+    assert len(await ids(history)) == 2
+    assert await history.append_many(blocks([prediction()]), run_id=uuid_utils.compat.uuid7())
+    assert len(await ids(history)) == 3
 
 
 async def test_finds_newest_first_page_by_page(history: HistoryRepository) -> None:

@@ -1,6 +1,8 @@
 """What group commit adds to the contract of a history."""
 
 import asyncio
+from collections.abc import AsyncIterator, Sequence
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
@@ -9,7 +11,7 @@ from tests.builders import prediction
 
 from churn.adapters.postgres.history import PostgresHistoryRepository
 from churn.domain.errors import HistoryQueueFull, StorageUnavailable
-from churn.domain.prediction import HistoryFilter
+from churn.domain.prediction import HistoryFilter, Prediction
 from churn.ports import HistoryFlush
 
 
@@ -70,6 +72,33 @@ async def test_stop_writes_what_has_queued(engine: AsyncEngine) -> None:
     with pytest.raises(HistoryQueueFull):
         await history.append(prediction())
     assert [await history.get(item.id) for item in items] == items
+
+
+async def test_a_run_that_two_processes_try_is_stored_once(engine: AsyncEngine) -> None:
+    """Two repositories, as in two processes, store one run between them: the second waits for the first."""
+    one, other = (
+        PostgresHistoryRepository(engine, queue_size=10, flush_timeout=5.0, on_flush=ignore) for _ in range(2)
+    )
+    run_id, writing, done = uuid4(), asyncio.Event(), asyncio.Event()
+
+    async def slow() -> AsyncIterator[Sequence[Prediction]]:
+        writing.set()
+        await done.wait()
+        yield [prediction()]
+
+    async def quick() -> AsyncIterator[Sequence[Prediction]]:
+        yield [prediction()]
+
+    first = asyncio.create_task(one.append_many(slow(), run_id=run_id))
+    await writing.wait()
+    second = asyncio.create_task(other.append_many(quick(), run_id=run_id))
+    blocked = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    async with asyncio.timeout(20), engine.connect() as connection:
+        while not await connection.scalar(blocked):
+            pass
+    done.set()
+    assert [await first, await second] == [True, False]
+    assert len(await one.find(HistoryFilter(), before=None, limit=10)) == 1
 
 
 async def test_goes_on_after_its_connection_was_cut(engine: AsyncEngine) -> None:

@@ -8,7 +8,7 @@ import operator
 import os
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Collection, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
@@ -64,6 +64,8 @@ class MemoryHistoryRepository:
 
     def __init__(self) -> None:
         self._predictions: dict[UUID, Prediction] = {}
+        self._runs: set[UUID] = set()
+        self._appending_many = asyncio.Lock()
 
     def __len__(self) -> int:
         """How many predictions there are."""
@@ -74,6 +76,22 @@ class MemoryHistoryRepository:
         if prediction.id in self._predictions:
             raise StorageUnavailable("the id is taken")
         self._predictions[prediction.id] = prediction
+
+    async def append_many(self, blocks: AsyncIterable[Sequence[Prediction]], *, run_id: UUID | None = None) -> bool:
+        """See the port."""
+        async with self._appending_many:
+            if run_id in self._runs:
+                return False
+            added: dict[UUID, Prediction] = {}
+            async for block in blocks:
+                for prediction in block:
+                    if prediction.id in added or prediction.id in self._predictions:
+                        raise StorageUnavailable("the id is taken")
+                    added[prediction.id] = prediction
+            self._predictions |= added
+            if run_id is not None:
+                self._runs.add(run_id)
+            return True
 
     async def get(self, prediction_id: UUID) -> Prediction | None:
         """See the port."""

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Text,
     Uuid,
     false,
+    func,
     text,
 )
 
@@ -78,6 +79,14 @@ Index(
     prediction.c.employee_ref,
     prediction.c.id,
     postgresql_where=text("employee_ref IS NOT NULL"),
+)
+
+# Which runs of many predictions are stored, so that one that is tried again is stored once.
+scoring_run = Table(
+    "scoring_run",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("stored_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
 )
 
 # A log that only grows. Its numbers have no gap, so the primary key settles who comes first of two who append.
