@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
 from functools import partial
 
 import uuid_utils.compat
@@ -16,9 +17,11 @@ from churn.adapters.postgres.follow_up import PostgresOutcomeLog, PostgresReview
 from churn.adapters.postgres.history import PostgresHistoryRepository
 from churn.adapters.postgres.migrations import Migrations
 from churn.adapters.postgres.models import PostgresModelRegistry, PostgresShadowScores
+from churn.adapters.postgres.sessions import PostgresSessionStore
 from churn.adapters.postgres.users import PostgresUserStore
 from churn.adapters.system_clock import SystemClock
 from churn.domain.prediction import Prediction
+from churn.domain.session import SessionLimits
 from churn.ports import HistoryFlush
 from churn.settings import Settings
 from churn.use_cases.accounts import ChangeAccount, ChangePassword, CreateAccount
@@ -32,6 +35,7 @@ from churn.use_cases.record_outcomes import RecordOutcome, RecordOutcomes
 from churn.use_cases.review_prediction import ReviewPrediction
 from churn.use_cases.score_in_shadow import Outcome, ScoreInShadow
 from churn.use_cases.serving_model import Serving, ServingModel
+from churn.use_cases.sessions import ResumeSession, SignIn, SignOut
 from churn.use_cases.what_if import ExploreWhatIf
 
 
@@ -43,6 +47,12 @@ async def _model_condition(serving: ServingModel) -> Condition:
     if serving.state.version is None:
         return Condition.FAILED
     return Condition.LAGGING if serving.state.lagging else Condition.OK
+
+
+def _session_limits(settings: Settings) -> SessionLimits:
+    return SessionLimits(
+        idle=timedelta(seconds=settings.session_idle), absolute=timedelta(seconds=settings.session_absolute)
+    )
 
 
 class Container(containers.DeclarativeContainer):
@@ -65,6 +75,8 @@ class Container(containers.DeclarativeContainer):
         on_flush=on_flush,
     )
     users = providers.Singleton(PostgresUserStore, engine)
+    sessions = providers.Singleton(PostgresSessionStore, engine)
+    session_limits = providers.Singleton(_session_limits, settings)
     hasher = providers.Singleton(
         Argon2PasswordHasher,
         concurrency=settings.provided.hash_concurrency,
@@ -96,6 +108,13 @@ class Container(containers.DeclarativeContainer):
         ChangeAccount, users=users, hasher=hasher, authenticate=authenticate, is_common=is_common
     )
     change_password = providers.Singleton(ChangePassword, authenticate=authenticate, change_account=change_account)
+    sign_in = providers.Singleton(
+        SignIn, authenticate=authenticate, sessions=sessions, clock=clock, limits=session_limits
+    )
+    resume_session = providers.Singleton(
+        ResumeSession, sessions=sessions, users=users, clock=clock, limits=session_limits
+    )
+    sign_out = providers.Singleton(SignOut, sessions=sessions)
     serving_model = providers.Singleton(
         ServingModel,
         registry=registry,

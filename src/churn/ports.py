@@ -19,6 +19,7 @@ from churn.domain.manifest import Manifest
 from churn.domain.outcome import Outcome, Subject
 from churn.domain.prediction import HistoryFilter, ModelInfo, Prediction, Score
 from churn.domain.review import Review, ReviewRates
+from churn.domain.session import Session
 
 
 @runtime_checkable
@@ -159,6 +160,31 @@ class UserStore(Protocol):
         None means that changes may have been missed (the connection was lost and is back, or has
         just been made). Goes on for ever; close it to stop.
         """
+        ...
+
+
+@runtime_checkable
+class SessionStore(Protocol):
+    """Keeps who is signed in to the console."""
+
+    async def add(self, session: Session) -> None:
+        """Store a new session; its digest is like no other's."""
+        ...
+
+    async def get(self, digest: bytes) -> Session | None:
+        """The session of that digest, or None. Whether it still lasts is for the caller to judge."""
+        ...
+
+    async def touch(self, digest: bytes, seen_at: datetime) -> None:
+        """Note that the session was used; nothing happens if it is gone or was used later."""
+        ...
+
+    async def end(self, digest: bytes) -> None:
+        """Forget the session; nothing happens if it is gone."""
+        ...
+
+    async def purge(self, *, created_before: datetime, seen_before: datetime) -> None:
+        """Forget every session that was created or last used before these moments."""
         ...
 
 

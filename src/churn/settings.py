@@ -88,6 +88,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     failed_logins_per_address: Annotated[
         int, Meta(ge=1, le=100_000, description="Failed sign-ins from one address per minute before 429.")
     ] = 30
+    session_idle: Annotated[
+        int, Meta(ge=60, le=604_800, description="Seconds without a request before the console signs out.")
+    ] = 3600
+    session_absolute: Annotated[
+        int, Meta(ge=60, le=2_592_000, description="Seconds before the console signs out in any case.")
+    ] = 43_200
+    session_secure: Annotated[
+        bool,
+        Meta(
+            description="Whether the console's cookie travels over HTTPS alone (and to `localhost`); "
+            "`false` only for plain HTTP on a network that you trust."
+        ),
+    ] = True
     max_body_size: Annotated[
         int, Meta(ge=1024, le=1 << 30, description="Largest request body, in bytes, before 413.")
     ] = 1 << 20

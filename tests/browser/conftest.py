@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
 ROOT = Path(__file__).parents[2]
-AXE = ROOT / "node_modules/axe-core/axe.min.js"
+AXE = (ROOT / "node_modules/axe-core/axe.min.js").read_text(encoding="utf-8")
 CHROMIUM = "/usr/bin/chromium"
 # As root in a container; and nothing that the browser would ask the network for on its own account.
 ARGUMENTS = [
@@ -36,6 +36,13 @@ class Service(NamedTuple):
     url: str
     username: str
     password: str
+
+
+def violations(page: Page) -> list[tuple[str, str]]:
+    """What axe objects to on `page`: the rule, and the first element that breaks it."""
+    page.evaluate(AXE)
+    found = page.evaluate("axe.run().then(result => result.violations)")
+    return [(violation["id"], violation["nodes"][0]["html"]) for violation in found]
 
 
 @pytest.fixture(scope="session")
@@ -91,6 +98,19 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def state(browser: Browser, service: Service) -> object:
+    """What a browser keeps of a sign-in as the administrator."""
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.goto(f"{service.url}/console/sign-in")
+        page.locator("#username").fill(service.username)
+        page.locator("#password").fill(service.password)
+        page.locator("main button").click()
+        page.wait_for_url(f"{service.url}/console")
+        return context.storage_state()
+
+
 @pytest.fixture
 def visit(browser: Browser, service: Service) -> Iterator[Visit]:
     """Opens pages of the service, none of which may ask another host for anything or log an error."""
@@ -99,7 +119,9 @@ def visit(browser: Browser, service: Service) -> Iterator[Visit]:
     errors: list[str] = []
 
     def heard(message: ConsoleMessage) -> None:
-        if message.type in {"error", "warning"}:
+        # Chromium itself reports a page whose status says that a form was refused.
+        refused = message.text.startswith("Failed to load resource") and "/console" in message.location["url"]
+        if message.type in {"error", "warning"} and not (refused and "status of 4" in message.text):
             errors.append(message.text)
 
     def visit(path: str, *, width: int = 1280, locale: str = "fr-FR", **options: object) -> Page:

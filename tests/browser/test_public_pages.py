@@ -5,7 +5,7 @@ import shlex
 import httpx
 import pytest
 from playwright.sync_api import expect
-from tests.browser.conftest import AXE
+from tests.browser.conftest import violations
 
 pytestmark = pytest.mark.browser
 
@@ -36,9 +36,7 @@ def test_a_page_shows_itself_at_every_width(visit, path, shown, width):
 def test_the_landing_page_is_accessible(visit, language, width, scheme):
     """axe finds nothing to object to, contrast included."""
     page = visit(f"/?lang={language}", width=width, color_scheme=scheme)
-    page.evaluate(AXE.read_text(encoding="utf-8"))
-    violations = page.evaluate("axe.run().then(result => result.violations)")
-    assert [(violation["id"], violation["nodes"][0]["html"]) for violation in violations] == []
+    assert violations(page) == []
 
 
 def test_the_landing_page_is_read_in_the_language_chosen(visit):

@@ -87,7 +87,7 @@ def test_the_landing_page_needs_nothing_inline(client):
     assert re.findall(r"<script(?![^>]* src=)", page) == []
 
 
-@pytest.mark.parametrize("name", ["churn.css", "copy.js", "favicon.svg", "swagger-ui.js", "redoc.js", "scalar.js"])
+@pytest.mark.parametrize("name", ["base.css", "copy.js", "favicon.svg", "swagger-ui.js", "redoc.js", "scalar.js"])
 def test_an_asset_is_kept_for_good(client, name):
     """A browser keeps it for a year without asking again, and gets the same content compressed or not."""
     contents = set()
@@ -101,7 +101,7 @@ def test_an_asset_is_kept_for_good(client, name):
     assert len(contents) == 1
 
 
-@pytest.mark.parametrize("address", ["/assets/0000000000000000/churn.css", "/assets/0000000000000000/none.css"])
+@pytest.mark.parametrize("address", ["/assets/0000000000000000/base.css", "/assets/0000000000000000/none.css"])
 def test_an_asset_has_one_address_for_each_content(client, address):
     """Another digest or another name is not found, so no cache can keep the wrong content."""
     response = client.get(address)

@@ -35,6 +35,7 @@ from churn.domain.manifest import Manifest
 from churn.domain.outcome import Outcome, Subject
 from churn.domain.prediction import HistoryFilter, ModelInfo, Prediction, Score
 from churn.domain.review import Decision, Review, ReviewRates
+from churn.domain.session import Session
 from churn.ports import Predictor, ScoreMatrix
 
 
@@ -174,6 +175,39 @@ class MemoryUserStore:
                 yield await queue.get()
         finally:
             self._listeners.discard(queue)
+
+
+class MemorySessionStore:
+    """Fills the port `SessionStore`; forgets everything with the process."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[bytes, Session] = {}
+
+    async def add(self, session: Session) -> None:
+        """See the port."""
+        self._sessions[session.digest] = session
+
+    async def get(self, digest: bytes) -> Session | None:
+        """See the port."""
+        return self._sessions.get(digest)
+
+    async def touch(self, digest: bytes, seen_at: datetime) -> None:
+        """See the port."""
+        session = self._sessions.get(digest)
+        if session is not None and session.seen_at < seen_at:
+            self._sessions[digest] = replace(session, seen_at=seen_at)
+
+    async def end(self, digest: bytes) -> None:
+        """See the port."""
+        self._sessions.pop(digest, None)
+
+    async def purge(self, *, created_before: datetime, seen_before: datetime) -> None:
+        """See the port."""
+        self._sessions = {
+            digest: session
+            for digest, session in self._sessions.items()
+            if session.created_at >= created_before and session.seen_at >= seen_before
+        }
 
 
 class MemoryPasswordHasher:

@@ -37,6 +37,17 @@ class Histogram(Struct, frozen=True):
     counts: tuple[int, ...]
     """k + 1 of them."""
 
+    def share_below(self, value: float, *, low: float, high: float) -> float:
+        """The share of values below `value`, those of one bin being spread evenly; all lie from `low` to `high`."""
+        edges = (low, *self.edges, high)
+        below = 0.0
+        for left, right, count in zip(edges, edges[1:], self.counts, strict=False):
+            if value >= right:
+                below += count
+            elif value > left:
+                below += count * (value - left) / (right - left)
+        return below / (sum(self.counts) or 1)
+
 
 class Effect(Struct, frozen=True):
     """A feature's share in the log-odds: `scores[i]` where i edges are smaller than or equal to the value."""

@@ -9,6 +9,7 @@ from litestar.types import ASGIApp
 from churn.container import build_container, running
 from churn.http.accounts import AccountController
 from churn.http.authentication import BasicAuthentication
+from churn.http.console.router import console
 from churn.http.dependencies import dependencies
 from churn.http.documentation import documentation_handlers, openapi_config
 from churn.http.explanations import ExplanationController
@@ -51,6 +52,7 @@ def create_app(settings: Settings) -> ASGIApp:
             HealthController,
             Router("/", route_handlers=[MetricsController], opt={"exclude_from_auth": settings.metrics_public}),
             landing,
+            console(container.resume_session(), secure=settings.session_secure),
             serve_asset,
             *documentation_handlers(),
         ],

@@ -40,5 +40,7 @@ def dependencies(container: Container, metrics: Metrics) -> Mapping[str, Provide
         "roll_back_model": provide(container.roll_back_model),
         "serving_model": provide(container.serving_model),
         "shadow_model": provide(container.shadow_model),
+        "sign_in": provide(container.sign_in),
+        "sign_out": provide(container.sign_out),
         "users": provide(container.users),
     }

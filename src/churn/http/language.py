@@ -1,12 +1,21 @@
 """Which language a client asks for."""
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from litestar.connection import ASGIConnection
 
 from churn.domain.language import Language
 from churn.http.headers import header
+
+#: Remembers the language that a visitor of the pages has chosen.
+LANGUAGE_COOKIE: Final = "lang"
+
+
+def chosen_language(connection: ASGIConnection[Any, Any, Any, Any]) -> Language:
+    """The language of a page: the one its visitor has chosen, else the browser's."""
+    chosen = connection.cookies.get(LANGUAGE_COOKIE, "")
+    return Language(chosen) if chosen in Language else language_of(connection)
 
 
 def language_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Language:

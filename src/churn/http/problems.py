@@ -161,29 +161,30 @@ def _status_of(error: Exception) -> int:
 
 def problem_response(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
     """Litestar's handler for every exception."""
+    problem, headers = problem_of(request, error, language_of(request))
+    return Response(problem, status_code=problem.status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def problem_of(request: Request[Any, Any, Any], error: Exception, language: Language) -> tuple[Problem, dict[str, str]]:
+    """What to say of `error`, and the headers to say it with; it is logged if the service is at fault."""
     status = _status_of(error)
     if status not in _KINDS:
         status = 500
     request_id = request.scope["state"].get("request_id", "")
     if status >= 500:  # noqa: PLR2004
         _log_failure(error, status, request_id)
-    language = language_of(request)
     kind = _KINDS[status]
     title, detail = kind.fr if language is Language.FR else kind.en
-    return Response(
-        Problem(
-            type=f"urn:churn:problem:{kind.slug}",
-            title=title,
-            status=status,
-            detail=detail,
-            instance=request.scope["path"].encode("utf-8", "replace").decode()[:512],
-            request_id=request_id,
-            errors=_errors_of(error, language),
-        ),
-        status_code=status,
-        media_type=MEDIA_TYPE,
-        headers=_headers_of(request, error, status),
+    problem = Problem(
+        type=f"urn:churn:problem:{kind.slug}",
+        title=title,
+        status=status,
+        detail=detail,
+        instance=request.scope["path"].encode("utf-8", "replace").decode()[:512],
+        request_id=request_id,
+        errors=_errors_of(error, language),
     )
+    return problem, _headers_of(request, error, status)
 
 
 def _log_failure(error: Exception, status: int, request_id: str) -> None:

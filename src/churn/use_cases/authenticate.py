@@ -163,18 +163,22 @@ class Authenticate:
                 del self._verified[username]
             return None
         refund()
-        if self._ttl > 0:
-            unchanged = generation == self._generation
-            self._remember(_Verified(seal, account, self._clock.monotonic() + self._ttl if unchanged else -inf))
         if self._hasher.needs_rehash(account.password_hash):
             # Whatever prevents it, the next sign-in tries again.
             with suppress(ChurnError):
-                await self._users.update(
-                    username,
-                    password_hash=await self._hasher.hash(password),
-                    if_password_hash=account.password_hash,
-                )
+                account = await self._rehash(account, password)
+        if self._ttl > 0:
+            unchanged = generation == self._generation
+            self._remember(_Verified(seal, account, self._clock.monotonic() + self._ttl if unchanged else -inf))
         return account
+
+    async def _rehash(self, account: Account, password: str) -> Account:
+        """The account with a newer hash of its `password`; as it was if that has changed meanwhile."""
+        password_hash = await self._hasher.hash(password)
+        updated = await self._users.update(
+            account.username, password_hash=password_hash, if_password_hash=account.password_hash
+        )
+        return updated if updated.password_hash == password_hash else account
 
     def _remember(self, credential: _Verified) -> None:
         self._verified.pop(credential.account.username, None)

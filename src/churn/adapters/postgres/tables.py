@@ -12,6 +12,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     SmallInteger,
     Table,
@@ -41,6 +42,17 @@ account = Table(
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("disabled", Boolean, nullable=False, server_default=false()),
     CheckConstraint("role IN ('analyst', 'admin')", name="role"),
+)
+
+# The token of a session is nowhere: whoever reads this table can open no session.
+session = Table(
+    "session",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True, comment="SHA-256 of the token."),
+    Column("username", Text, ForeignKey(account.c.username), nullable=False),
+    Column("credential", LargeBinary, nullable=False, comment="SHA-256 of the password hash at the sign-in."),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("seen_at", DateTime(timezone=True), nullable=False),
 )
 
 # `account` has no foreign key to the table: an insert would lock the account's row for each prediction,

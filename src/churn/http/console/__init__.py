@@ -1,0 +1,1 @@
+"""The console: the pages that people work in, behind a session."""

@@ -1,0 +1,113 @@
+"""Charts as SVG, drawn by the server.
+
+Pure: numbers in, markup out. Nothing has a style of its own, because the page's policy forbids it: the style sheet
+gives classes their colours. Horizontal positions are percentages, so a chart is as wide as its place while its
+text keeps its size.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final
+
+from markupsafe import Markup
+
+from churn.domain.manifest import Histogram
+
+#: Pixels.
+_POPULATION_HEIGHT: Final = 72
+_MARKER_TOP: Final = 6
+
+
+def _tag(name: str, **attributes: object) -> Markup:
+    """An element without content; `class_` is the attribute `class`, and `_` stands for `-`."""
+    parts = [Markup(' {}="{}"').format(key.rstrip("_").replace("_", "-"), value) for key, value in attributes.items()]
+    return Markup("<{}{}/>").format(Markup(name), Markup("").join(parts))  # noqa: S704 - names are ours
+
+
+def _percent(share: float) -> str:
+    return f"{100 * min(max(share, 0.0), 1.0):.3g}%"
+
+
+def share_bar(value: float, largest: float) -> Markup:
+    """A bar from the middle to the right for a positive `value`, to the left for a negative one.
+
+    It fills its half when |value| is `largest`, above 0.
+    """
+    width = 50 * min(abs(value) / largest, 1.0)
+    start = 50.0 if value >= 0 else 50 - width
+    return Markup('<svg class="share {}" aria-hidden="true">{}{}{}</svg>').format(
+        "raises" if value > 0 else "lowers",
+        _tag("rect", class_="track", width="100%", height="100%"),
+        _tag("rect", class_="bar", x=f"{start:.4g}%", width=f"{width:.4g}%", height="100%"),
+        _tag("line", class_="axis", x1="50%", x2="50%", y1=0, y2="100%"),
+    )
+
+
+def population(
+    histogram: Histogram | None, *, probability: float, threshold: float, base_rate: float | None, before: float | None
+) -> Markup:
+    """Where a probability lies among those of the reference population.
+
+    Args:
+        histogram: of the reference population's probabilities; None draws the scale alone.
+        probability: to point at.
+        threshold: from which a departure is predicted.
+        base_rate: mean of the population.
+        before: another probability, that of the same person before a change.
+    """
+    height = _POPULATION_HEIGHT
+    parts = [_tag("rect", class_="ground", y=height - 4, width="100%", height=4)]
+    if histogram is not None and any(histogram.counts):
+        edges = (0.0, *histogram.edges, 1.0)
+        widths = [high - low for low, high in pairwise(edges)]
+        densities = [count / width if width > 0 else 0.0 for count, width in zip(histogram.counts, widths, strict=True)]
+        highest = max(densities) or 1.0
+        for low, width, density in zip(edges, widths, densities, strict=False):
+            bar = (height - 16) * density / highest
+            parts.append(
+                _tag(
+                    "rect",
+                    class_="crowd",
+                    x=_percent(low),
+                    width=_percent(width),
+                    y=f"{height - 4 - bar:.2f}",
+                    height=f"{bar:.2f}",
+                )
+            )
+    if base_rate is not None:
+        parts.append(_line("mean", base_rate, _MARKER_TOP, height))
+    parts.append(_line("threshold", threshold, _MARKER_TOP, height))
+    if before is not None:
+        parts.append(_tag("circle", class_="before", cx=_percent(before), cy=height - 2, r=6))
+    parts.extend(
+        (
+            _line("person", probability, _MARKER_TOP, height),
+            _tag("circle", class_="person", cx=_percent(probability), cy=height - 2, r=7),
+        )
+    )
+    return Markup('<svg class="population" height="{}" aria-hidden="true">{}</svg>').format(
+        height + 8, Markup("").join(parts)
+    )
+
+
+def _line(class_: str, share: float, top: float, bottom: float) -> Markup:
+    position = _percent(share)
+    return _tag("line", class_=class_, x1=position, x2=position, y1=top, y2=bottom)
+
+
+def histogram_bars(shares: Sequence[float], *, highest: float, class_: str, height: int = 48) -> Markup:
+    """Bars of equal width for `shares`, in [0, 1], in which `highest`, above 0, is as high as the chart."""
+    width = 1 / max(len(shares), 1)
+    bars = [
+        _tag(
+            "rect",
+            x=_percent(position * width),
+            width=_percent(width * 0.92),
+            y=f"{height * (1 - share / highest):.2f}",
+            height=f"{height * share / highest:.2f}",
+        )
+        for position, share in enumerate(shares)
+    ]
+    return Markup('<svg class="bars {}" height="{}" aria-hidden="true">{}</svg>').format(
+        class_, height, Markup("").join(bars)
+    )

@@ -1,0 +1,42 @@
+"""Everything under `/console`."""
+
+from typing import Any
+
+from litestar import Request, Response, Router, get
+from litestar.di import Provide
+from litestar.exceptions import HTTPException, NotFoundException
+from litestar.params import FromPath
+
+from churn.http.console.page import problem_page
+from churn.http.console.person import PersonController
+from churn.http.console.prediction import PredictionController
+from churn.http.console.session import SessionAuthentication, SessionController, SessionCookie
+from churn.use_cases.sessions import ResumeSession
+
+
+@get("/{_rest:path}", sync_to_thread=False)
+def nowhere(_rest: FromPath[str]) -> None:
+    """An address that leads nowhere, told as a page."""
+    raise NotFoundException
+
+
+def console(resume_session: ResumeSession, *, secure: bool) -> Router:
+    """The console, whose cookie travels over HTTPS alone if `secure`.
+
+    Its hook before each request takes the place of the application's: here a session counts, and no other credential.
+    """
+    cookie = SessionCookie(secure)
+    authentication = SessionAuthentication(resume_session, cookie)
+
+    # A function, because Litestar makes a deep copy of a router, and of all that its objects are made of.
+    async def authenticate(request: Request[Any, Any, Any]) -> Response[Any] | None:
+        return await authentication(request)
+
+    return Router(
+        "/console",
+        route_handlers=[SessionController, PersonController, PredictionController, nowhere],
+        before_request=authenticate,
+        dependencies={"session_cookie": Provide(lambda: cookie, use_cache=True, sync_to_thread=False)},
+        exception_handlers={Exception: problem_page, HTTPException: problem_page},
+        include_in_schema=False,
+    )

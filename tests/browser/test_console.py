@@ -1,0 +1,222 @@
+"""The console, in a browser."""
+
+import re
+from itertools import product
+
+import pytest
+from playwright.sync_api import expect
+from tests.browser.conftest import violations
+
+pytestmark = pytest.mark.browser
+
+WIDTHS = (1280, 390)
+LOCALES = ("fr-FR", "en-GB")
+#: Bytes that a first visit of a page may transfer.
+BUDGET = 300_000
+
+LEAVER = {
+    "employee_ref": "E-1024",
+    "age": "31",
+    "exp_totale": "9",
+    "revenu_mensuel": "3200",
+    "distance_domicile_travail": "18",
+    "pee": "0",
+    "heures_supp": "Oui",
+    "anciennete": "4",
+    "poste_actuel": "2",
+    "annees_promo": "3",
+    "satisfaction_environnement": "2",
+    "satisfaction_equilibre": "2",
+}
+
+
+def fill(page, values=LEAVER):
+    """Answer the form as a person does with a mouse."""
+    for name, value in values.items():
+        field = page.locator(f"main [name={name}]")
+        if field.count() > 1:
+            field.locator(f"xpath=self::*[@value='{value}']/..").click()
+        else:
+            field.fill(value)
+
+
+def submit(page):
+    page.locator("main form[action='/console'] button").click()
+
+
+@pytest.fixture
+def enter(visit, state):
+    """Opens a page of the console, signed in."""
+
+    def enter(path="/console", **options):
+        return visit(path, storage_state=state, **options)
+
+    return enter
+
+
+@pytest.fixture(scope="session")
+def prediction(browser, service, state):
+    """The address of a prediction's page."""
+    with browser.new_context(storage_state=state, locale="fr-FR") as context:
+        page = context.new_page()
+        page.goto(f"{service.url}/console")
+        fill(page)
+        submit(page)
+        page.wait_for_url("**/console/predictions/*")
+        return page.url.removeprefix(service.url)
+
+
+def weight(page):
+    """The bytes that the page and what it loads took on the way, compressed as they were."""
+    return page.evaluate(
+        "[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]"
+        ".reduce((sum, entry) => sum + entry.transferSize, 0)"
+    )
+
+
+@pytest.mark.parametrize(("locale", "width", "scheme"), list(product(LOCALES, WIDTHS, ("light", "dark"))))
+def test_every_page_is_accessible_and_light(  # noqa: PLR0917
+    enter, prediction, service, locale, width, scheme
+):
+    """In both languages, at both widths and in both schemes: axe objects to nothing, nothing scrolls sideways."""
+    page = enter(locale=locale, width=width, color_scheme=scheme)
+    for path in ["/console", prediction]:
+        page.goto(service.url + path)
+        page.wait_for_load_state("networkidle")
+        assert violations(page) == [], path
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+        assert 0 < weight(page) < BUDGET, path
+    page.goto(f"{service.url}/console")
+    submit(page)
+    expect(page.get_by_role("alert")).to_be_visible()
+    assert violations(page) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_sign_in_is_accessible(visit, width, scheme):
+    """Before and after a refusal."""
+    page = visit("/console/sign-in", width=width, color_scheme=scheme)
+    assert violations(page) == []
+    page.get_by_label("Nom du compte").fill("nobody")
+    page.get_by_label("Mot de passe").fill("wrong password")
+    page.get_by_role("button", name="Se connecter").click()
+    expect(page.get_by_role("alert")).to_contain_text("n'est pas le bon")
+    assert violations(page) == []
+
+
+def test_signing_in_and_out(visit, service):
+    """The cookie works in a real browser, and the way back after the sign-out is the form."""
+    page = visit("/console", locale="en-GB")
+    page.get_by_label("Username").fill(service.username)
+    page.get_by_label("Password").fill(service.password)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="One person")).to_be_visible()
+    (cookie,) = [cookie for cookie in page.context.cookies() if cookie["name"] == "__Host-churn"]
+    assert cookie["httpOnly"]
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("status")).to_have_text("You are signed out.")
+    page.goto(f"{service.url}/console")
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+def test_a_session_that_ends_leads_back(enter, prediction, service):
+    """Sliders that are moved after the session has ended lead to the sign-in, and it leads back to the page."""
+    page = enter(prediction)
+    page.context.clear_cookies()
+    page.get_by_label("Distance domicile-travail").fill("1")
+    expect(page.get_by_role("heading", name="Se connecter")).to_be_visible()
+    page.get_by_label("Nom du compte").fill(service.username)
+    page.get_by_label("Mot de passe").fill(service.password)
+    page.get_by_role("button", name="Se connecter").click()
+    expect(page).to_have_url(service.url + prediction)
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_one_person(enter, width, scripts):
+    """From the form to the answer and back, with and without JavaScript."""
+    page = enter(width=width, java_script_enabled=scripts)
+    fill(page)
+    submit(page)
+    expect(page.get_by_role("heading", name="E-1024")).to_be_visible()
+    expect(page.locator("section .risk").first).to_have_text("Risque de départ élevé")
+    expect(page.locator(".shares li")).to_have_count(11)
+    expect(page.get_by_text("Heures supplémentaires : augmente le risque").first).to_be_visible()
+    page.get_by_text("Les chiffres exacts").click()
+    expect(page.get_by_role("row", name="Somme")).to_be_visible()
+    page.get_by_role("link", name="Modifier et estimer à nouveau").click()
+    expect(page.get_by_label("Revenu mensuel")).to_have_value("3\u202f200")
+
+
+def test_the_form_tells_errors_at_their_fields(enter):
+    """The summary leads to each of them, and assistive technology hears them with the field."""
+    page = enter(locale="en-GB")
+    fill(page, LEAVER | {"age": "7"})
+    submit(page)
+    page.get_by_role("alert").get_by_role("link", name="Age").click()
+    field = page.get_by_label("Age")
+    expect(field).to_be_focused()
+    expect(field).to_have_value("7")
+    expect(field).to_have_accessible_description(re.compile("Must be an integer between 18 and 70."))
+
+
+def test_one_person_with_the_keyboard_alone(visit, service):
+    """From the sign-in to the answer, without touching a mouse, and the focus is always to be seen."""
+    page = visit("/console")
+    page.keyboard.type(service.username)
+    page.keyboard.press("Tab")
+    page.keyboard.type(service.password)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Une personne")).to_be_visible()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Aller au contenu")).to_be_in_viewport()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    for name, value in LEAVER.items():
+        expect(page.locator(":focus-visible")).to_have_attribute("name", name)
+        if value.isdigit() and "satisfaction" in name:
+            page.keyboard.press("Space")
+            for _ in range(int(value) - 1):
+                page.keyboard.press("ArrowRight")
+        elif name == "heures_supp":
+            page.keyboard.press("Space")
+            page.keyboard.press("ArrowRight")
+        else:
+            page.keyboard.type(value)
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="E-1024")).to_be_visible()
+
+
+def test_sliders_answer_as_they_move(enter, prediction):
+    """The estimate follows, is compared with the first one, and comes back to it."""
+    page = enter(prediction)
+    answer = page.locator("#what-if .figure strong")
+    first = answer.text_content()
+    page.get_by_label("Fait des heures supplémentaires").uncheck()
+    expect(page.locator("#what-if .change")).to_contain_text("points")
+    expect(answer).not_to_have_text(first)
+    page.get_by_label("Équilibre").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("output[for=slide-satisfaction_equilibre]")).to_have_text("élevée (3/4)")
+    page.get_by_role("button", name="Revenir aux valeurs de départ").click()
+    expect(answer).to_have_text(first)
+    expect(page.locator("#what-if .change")).to_have_text("inchangé")
+
+
+def test_without_javascript_the_changes_are_told(enter, prediction):
+    """There are no sliders that do nothing; what each change would do is there to read."""
+    page = enter(prediction, java_script_enabled=False)
+    expect(page.locator(".sliders")).to_be_hidden()
+    expect(page.locator(".suggestions li").first).to_contain_text("%")
+
+
+def test_the_language_is_remembered(enter, service, prediction):
+    """The link shows the same page in the other language, and the next pages too."""
+    page = enter(prediction)
+    page.get_by_role("link", name="English").click()
+    expect(page.get_by_role("heading", name="What weighs in this estimate")).to_be_visible()
+    expect(page).to_have_url(service.url + prediction)
+    page.get_by_role("link", name="Another person").click()
+    expect(page.get_by_role("heading", name="One person")).to_be_visible()
