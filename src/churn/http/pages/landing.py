@@ -30,7 +30,8 @@ _TEXTS: Final[dict[Language, dict[str, Any]]] = {
         "question": "Qui pourrait partir, et pourquoi\u00a0?",
         "lead": "churn estime la probabilité qu’une personne quitte l’entreprise et montre ce qui pèse dans cette "
         "estimation, pour que vous puissiez en parler à temps.",
-        "try": "Essayer",
+        "console": "Ouvrir la console",
+        "try": "Essayer en une commande",
         "read": "Lire la documentation",
         "figure": "À quoi ressemble une réponse",
         "risk": "Risque de départ élevé",
@@ -83,7 +84,8 @@ _TEXTS: Final[dict[Language, dict[str, Any]]] = {
         "question": "Who might leave, and why?",
         "lead": "churn estimates the probability that a person leaves the company and shows what weighs in that "
         "estimate, so that you can talk about it in time.",
-        "try": "Try it",
+        "console": "Open the console",
+        "try": "Try it in one command",
         "read": "Read the documentation",
         "figure": "What an answer looks like",
         "risk": "High risk of leaving",
