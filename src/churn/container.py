@@ -18,6 +18,7 @@ from churn.adapters.postgres.history import PostgresHistoryRepository
 from churn.adapters.postgres.migrations import Migrations
 from churn.adapters.postgres.models import PostgresModelRegistry, PostgresShadowScores
 from churn.adapters.postgres.sessions import PostgresSessionStore
+from churn.adapters.postgres.traffic import PostgresTrafficCounts, TrafficCounter
 from churn.adapters.postgres.users import PostgresUserStore
 from churn.adapters.system_clock import SystemClock
 from churn.domain.prediction import Prediction
@@ -32,6 +33,8 @@ from churn.use_cases.compare_models import CompareModels
 from churn.use_cases.predict_attrition import PredictAttrition
 from churn.use_cases.read_prediction import ReadPrediction
 from churn.use_cases.record_outcomes import RecordOutcome, RecordOutcomes
+from churn.use_cases.rebuild_counts import RebuildCounts
+from churn.use_cases.report_drift import ReportDrift
 from churn.use_cases.review_prediction import ReviewPrediction
 from churn.use_cases.score_in_shadow import Outcome, ScoreInShadow
 from churn.use_cases.serving_model import Serving, ServingModel
@@ -67,9 +70,17 @@ class Container(containers.DeclarativeContainer):
     clock = providers.Singleton(SystemClock)
     engine = providers.Singleton(create_engine, settings.provided.database_url, pool_size=settings.provided.pool_size)
     migrations = providers.Singleton(Migrations, engine, settings.provided.migrations_dir)
+    catalogue = providers.Singleton(
+        JoblibModelCatalogue,
+        settings.provided.models_dir,
+        default=settings.provided.model_version,
+        trusted=settings.provided.trusted_models,
+    )
+    counter = providers.Singleton(TrafficCounter, catalogue)
     history = providers.Singleton(
         PostgresHistoryRepository,
         engine,
+        counter=counter,
         queue_size=settings.provided.history_queue_size,
         flush_timeout=settings.provided.history_flush_timeout,
         on_flush=on_flush,
@@ -83,14 +94,9 @@ class Container(containers.DeclarativeContainer):
         queue_size=settings.provided.hash_queue_size,
     )
     is_common = providers.Object(is_bad_password)
-    catalogue = providers.Singleton(
-        JoblibModelCatalogue,
-        settings.provided.models_dir,
-        default=settings.provided.model_version,
-        trusted=settings.provided.trusted_models,
-    )
     registry = providers.Singleton(PostgresModelRegistry, engine)
     shadow_scores = providers.Singleton(PostgresShadowScores, engine)
+    traffic = providers.Singleton(PostgresTrafficCounts, engine)
     outcomes = providers.Singleton(PostgresOutcomeLog, engine)
     reviews = providers.Singleton(PostgresReviewLog, engine)
 
@@ -149,6 +155,15 @@ class Container(containers.DeclarativeContainer):
         RecordOutcomes, outcomes=outcomes, clock=clock, horizon=settings.provided.outcome_horizon
     )
     review_prediction = providers.Singleton(ReviewPrediction, reviews=reviews, clock=clock)
+    report_drift = providers.Singleton(
+        ReportDrift,
+        counts=traffic,
+        catalogue=catalogue,
+        registry=registry,
+        clock=clock,
+        distance=settings.provided.drift_distance,
+    )
+    rebuild_counts = providers.Singleton(RebuildCounts, counts=traffic, catalogue=catalogue)
     check_readiness = providers.Singleton(
         CheckReadiness,
         providers.Dict(

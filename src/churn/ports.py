@@ -3,7 +3,7 @@
 Each port has one contract test file under `tests/contract`, which runs over all its adapters.
 """
 
-from collections.abc import AsyncIterable, AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Collection, Mapping, Sequence
 from datetime import date, datetime
 from typing import Protocol, runtime_checkable
 from uuid import UUID
@@ -20,6 +20,7 @@ from churn.domain.outcome import Outcome, Subject
 from churn.domain.prediction import HistoryFilter, ModelInfo, Prediction, Score
 from churn.domain.review import Review, ReviewRates
 from churn.domain.session import Session
+from churn.domain.traffic import Binning, Counts
 
 
 @runtime_checkable
@@ -336,5 +337,29 @@ class ReviewLog(Protocol):
         """By month and version, in that order, what became of the predictions made from `since` to before `until`.
 
         Only the newest review of each counts. A month without a reviewed prediction of a version is not there.
+        """
+        ...
+
+
+@runtime_checkable
+class TrafficCounts(Protocol):
+    """Knows how the predictions of the history are spread, without reading them again."""
+
+    async def versions(self) -> Sequence[str]:
+        """The model versions that the history has predictions of, in order."""
+        ...
+
+    async def by_day(self, binning: Binning, *, since: date, until: date) -> Mapping[date, Counts]:
+        """Of each day (UTC) from `since` to before `until`: the counts of the predictions of `binning.version`.
+
+        They are those that `binning` makes of the rows: of every prediction that has been confirmed and of none
+        that was deleted. A day without any may be missing or have zeros.
+        """
+        ...
+
+    async def rebuild(self, binning: Binning) -> Sequence[date]:
+        """Compare the counts of `binning.version` with the history, correct them, and return the days that were wrong.
+
+        Right also when predictions are stored and deleted meanwhile, by any process.
         """
         ...

@@ -72,6 +72,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     outcome_horizon: Annotated[
         int, Meta(ge=1, le=120, description="Months within which leaving counts as what a prediction spoke of.")
     ] = 12
+    drift_distance: Annotated[
+        float,
+        Meta(gt=0, lt=1, description="Difference from the reference, from 0 to 1, from which a feature may drift."),
+    ] = 0.08
     credential_ttl: Annotated[
         float,
         Meta(ge=0, le=3600, description="Seconds before a verified password is verified again; 0 remembers none."),

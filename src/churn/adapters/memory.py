@@ -36,6 +36,7 @@ from churn.domain.outcome import Outcome, Subject
 from churn.domain.prediction import HistoryFilter, ModelInfo, Prediction, Score
 from churn.domain.review import Decision, Review, ReviewRates
 from churn.domain.session import Session
+from churn.domain.traffic import Binning, Counts
 from churn.ports import Predictor, ScoreMatrix
 
 
@@ -483,3 +484,33 @@ class MemoryReviewLog:
             )
             for (month, version), counted in sorted(counts.items())
         ]
+
+
+class MemoryTrafficCounts:
+    """Fills the port `TrafficCounts` by counting when asked: it is never wrong."""
+
+    def __init__(self, history: MemoryHistoryRepository) -> None:
+        """`history` has the predictions that are counted."""
+        self._history = history
+
+    async def versions(self) -> Sequence[str]:
+        """See the port."""
+        return sorted({prediction.model_version for prediction in await self._all(HistoryFilter())})
+
+    async def by_day(self, binning: Binning, *, since: date, until: date) -> Mapping[date, Counts]:
+        """See the port."""
+        days: defaultdict[date, Counts] = defaultdict(binning.none)
+        for prediction in await self._all(HistoryFilter(model_version=binning.version)):
+            day = prediction.created_at.astimezone(UTC).date()
+            if since <= day < until:
+                values = (*prediction.employee.features(), prediction.score.probability)
+                days[day] += binning.count(values, without_reference=int(prediction.employee.employee_ref is UNSET))
+        return days
+
+    async def rebuild(self, binning: Binning) -> Sequence[date]:
+        """See the port."""
+        del binning
+        return ()
+
+    async def _all(self, criteria: HistoryFilter) -> Sequence[Prediction]:
+        return await self._history.find(criteria, before=None, limit=len(self._history))

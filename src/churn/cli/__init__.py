@@ -4,6 +4,7 @@ import click
 
 from churn.cli.migrate import migrate
 from churn.cli.models import models
+from churn.cli.monitor import monitor
 from churn.cli.serve import serve
 from churn.cli.train import train
 from churn.cli.users import users
@@ -20,6 +21,7 @@ def main() -> None:
 
 main.add_command(migrate)
 main.add_command(models)
+main.add_command(monitor)
 main.add_command(serve)
 main.add_command(train)
 main.add_command(users)

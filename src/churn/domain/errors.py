@@ -156,3 +156,10 @@ class OutcomesRefused(ChurnError):
     def __init__(self, faults: Sequence[ReportFault]) -> None:
         super().__init__("; ".join(f"report {fault.row}, {fault.field}: {fault.code}" for fault in faults))
         self.faults = faults
+
+
+class EmptyPeriod(ChurnError):
+    """There is no day in the period that was asked about."""
+
+    def __init__(self) -> None:
+        super().__init__("the period ends before it begins")

@@ -74,10 +74,6 @@ class Binning:
         counts[_ROWS], counts[_WITHOUT_REFERENCE] = len(values), without_reference
         return counts
 
-    def assemble(self, *, rows: int, without_reference: int, bins: list[NDArray[np.int64]]) -> Counts:
-        """Counts whose bins were found elsewhere; `bins` are by column, each of one more than it has edges."""
-        return np.concatenate([np.array([rows, without_reference], dtype=np.int64), *bins])
-
     def none(self) -> Counts:
         """The counts of no prediction."""
         return np.zeros(self.size, dtype=np.int64)

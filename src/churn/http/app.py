@@ -17,6 +17,7 @@ from churn.http.follow_up import FollowUpController
 from churn.http.health import HealthController, MetricsController
 from churn.http.metrics import Metrics
 from churn.http.models import ModelController
+from churn.http.monitoring import MonitoringController
 from churn.http.observability import Observed, configure_logging
 from churn.http.operation import name_all_methods
 from churn.http.pages.assets import serve_asset
@@ -48,6 +49,7 @@ def create_app(settings: Settings) -> ASGIApp:
             FollowUpController,
             ExplanationController,
             ModelController,
+            MonitoringController,
             AccountController,
             HealthController,
             Router("/", route_handlers=[MetricsController], opt={"exclude_from_auth": settings.metrics_public}),

@@ -153,3 +153,15 @@ review = Table(
     CheckConstraint("decision IN ('accepted', 'overridden', 'dismissed')", name="decision"),
     CheckConstraint("number > 0", name="number"),
 )
+
+# Whoever stores or deletes predictions adds to a row of its own; the sum over the writers counts. The row is updated
+# with nearly every commit: half of each page is left free, so that its versions stay there and need no index entry.
+traffic_count = Table(
+    "traffic_count",
+    metadata,
+    Column("model_version", Text, primary_key=True),
+    Column("day", Date, primary_key=True, comment="In UTC."),
+    Column("writer", Uuid, primary_key=True, comment="A process, or all zeros for what is no process's own."),
+    Column("counts", ARRAY(Integer), nullable=False, comment="As churn.domain.traffic.Binning lays them out."),
+    postgresql_with={"fillfactor": "50"},
+)
