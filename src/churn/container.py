@@ -32,8 +32,8 @@ from churn.use_cases.check_readiness import CheckReadiness, Condition
 from churn.use_cases.compare_models import CompareModels
 from churn.use_cases.predict_attrition import PredictAttrition
 from churn.use_cases.read_prediction import ReadPrediction
-from churn.use_cases.record_outcomes import RecordOutcome, RecordOutcomes
 from churn.use_cases.rebuild_counts import RebuildCounts
+from churn.use_cases.record_outcomes import RecordOutcome, RecordOutcomes
 from churn.use_cases.report_drift import ReportDrift
 from churn.use_cases.review_prediction import ReviewPrediction
 from churn.use_cases.score_in_shadow import Outcome, ScoreInShadow

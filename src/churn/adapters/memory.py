@@ -510,7 +510,7 @@ class MemoryTrafficCounts:
     async def rebuild(self, binning: Binning) -> Sequence[date]:
         """See the port."""
         del binning
-        return ()
+        return []
 
     async def _all(self, criteria: HistoryFilter) -> Sequence[Prediction]:
         return await self._history.find(criteria, before=None, limit=len(self._history))

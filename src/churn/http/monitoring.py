@@ -1,6 +1,5 @@
 """`/monitoring`: is the model still to be believed?"""
 
-import re
 from datetime import date
 from typing import Annotated, Any, Final
 
@@ -19,11 +18,10 @@ from churn.use_cases.report_drift import ReportDrift
 
 MonitoringRequest = Request[Account, object, Any]
 
-_DAY: Final = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_DAYS: Final = {"since", "until"}
-
-Since = Annotated[date | None, QueryParameter(description="Premier jour (UTC).")]
-Until = Annotated[date | None, QueryParameter(description="Jour qui suit le dernier (UTC).")]
+# Words, because Litestar also takes a number or a moment for a day.
+_DAY: Final[dict[str, Any]] = {"pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$", "schema_extra": {"format": "date"}}
+Since = Annotated[str | None, QueryParameter(**_DAY, description="Premier jour (UTC).")]
+Until = Annotated[str | None, QueryParameter(**_DAY, description="Jour qui suit le dernier (UTC).")]
 ModelVersion = Annotated[str | None, QueryParameter(pattern=VERSION_PATTERN, description="Version du modèle.")]
 
 
@@ -56,20 +54,26 @@ class MonitoringController(Controller):
         model_version: ModelVersion = None,
     ) -> DriftReport:
         """The traffic of a period against the reference."""
-        _check_days(request)
+        first, end = _period(since, until)
         try:
-            return await report_drift(since=since, until=until, model_version=_version(request, model_version))
+            return await report_drift(since=first, until=end, model_version=_version(request, model_version))
         except EmptyPeriod:
             raise ValidationException(extra=[{"key": "until"}]) from None
 
 
-def _check_days(request: MonitoringRequest) -> None:
-    # Litestar also takes a number, a moment and the word "null" for a day.
-    texts = request.query_params.multi_items()
-    if wrong := {name for name, text in texts if name in _DAYS and not _DAY.fullmatch(text)}:
-        raise ValidationException(extra=[{"key": name} for name in sorted(wrong)])
+def _period(since: str | None, until: str | None) -> tuple[date | None, date | None]:
+    days: dict[str, date | None] = {}
+    wrong = []
+    for name, text in (("since", since), ("until", until)):
+        try:
+            days[name] = None if text is None else date.fromisoformat(text)
+        except ValueError:  # no such day
+            wrong.append({"key": name})
+    if wrong:
+        raise ValidationException(extra=wrong)
+    return days["since"], days["until"]
 
 
 def _version(request: MonitoringRequest, version: str | None) -> str | None:
-    # The word "null" is a version like any other.
+    # Litestar takes the word "null" for no value at all, though a version may have that name.
     return "null" if ("model_version", "null") in request.query_params.multi_items() else version

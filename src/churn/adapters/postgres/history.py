@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterable, Callable, Sequence
 from typing import Any, Final, cast
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 from msgspec import UNSET
@@ -13,6 +13,7 @@ from sqlalchemy.pool import PoolProxiedConnection
 
 from churn.adapters.postgres.engine import storage_errors
 from churn.adapters.postgres.tables import prediction as table
+from churn.adapters.postgres.traffic import SHARED_WRITER, Additions, TrafficCounter, add_statement
 from churn.domain.employee import Employee, Overtime
 from churn.domain.errors import HistoryQueueFull, StorageUnavailable
 from churn.domain.prediction import HistoryFilter, Prediction, Risk, Score
@@ -27,7 +28,7 @@ _INSERT_RUN: Final = "INSERT INTO scoring_run (id) VALUES ($1) ON CONFLICT DO NO
 #: Rows in one flush: beyond this a commit takes long enough to be felt by the first request in it.
 _LARGEST_FLUSH: Final = 1024
 
-type _Waiting = tuple[tuple[object, ...], asyncio.Future[None]]
+type _Waiting = tuple[Prediction, asyncio.Future[None]]
 
 
 def _to_row(prediction: Prediction) -> tuple[object, ...]:
@@ -128,6 +129,7 @@ class PostgresHistoryRepository:
         queue_size: int,
         flush_timeout: float,
         on_flush: Callable[[HistoryFlush], None],
+        counter: TrafficCounter | None = None,
     ) -> None:
         """Start nothing yet: `start` needs a running event loop.
 
@@ -136,11 +138,15 @@ class PostgresHistoryRepository:
             queue_size: rows that may wait for their commit; `append` refuses beyond.
             flush_timeout: seconds that one flush may take before its rows count as failed.
             on_flush: told of every flush, also of one that failed.
+            counter: counts what is stored, in the same transaction; None counts nothing.
         """
         self._engine = engine
         self._queue_size = queue_size
         self._flush_timeout = flush_timeout
         self._on_flush = on_flush
+        self._counter = counter
+        # Rows of the counts that are this process's own.
+        self._writer_id = uuid4()
         self._queue: list[_Waiting] = []
         self._queued = asyncio.Event()
         self._stopping = False
@@ -169,7 +175,7 @@ class PostgresHistoryRepository:
         if self._stopping or len(self._queue) >= self._queue_size:
             raise HistoryQueueFull("more predictions are waiting than the database can commit")
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue.append((_to_row(prediction), done))
+        self._queue.append((prediction, done))
         self._queued.set()
         await done
 
@@ -182,9 +188,13 @@ class PostgresHistoryRepository:
                     # A second one with this id waits here until the first has committed or has failed.
                     if run_id is not None and not await connection.fetchval(_INSERT_RUN, run_id):
                         return False
+                    additions = Additions()
                     async for block in blocks:
                         rows = [_to_row(prediction) for prediction in block]
                         await connection.copy_records_to_table("prediction", records=rows, columns=_COLUMNS)
+                        additions.update(await self._count(block))
+                    # Last, because others who share these rows wait from here on.
+                    await connection.execute(add_statement(), *additions.parameters(SHARED_WRITER))
         return True
 
     async def get(self, prediction_id: UUID) -> Prediction | None:
@@ -243,18 +253,28 @@ class PostgresHistoryRepository:
     async def _store(self, batch: list[_Waiting]) -> dict[int, Exception]:
         """Commit `batch`; the positions of the rows that could not be stored, and why."""
         connection = await self._connect()
+        predictions = [prediction for prediction, _ in batch]
         try:
-            await connection.copy_records_to_table("prediction", records=[row for row, _ in batch], columns=_COLUMNS)
+            async with connection.transaction():
+                rows = [_to_row(prediction) for prediction in predictions]
+                await connection.copy_records_to_table("prediction", records=rows, columns=_COLUMNS)
+                await connection.execute(add_statement(), *(await self._count(predictions)).parameters(self._writer_id))
         except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError):
             # One row is at fault, and the COPY undid them all: only that row's request may fail.
             failures: dict[int, Exception] = {}
-            for position, (row, _) in enumerate(batch):
+            for position, prediction in enumerate(predictions):
                 try:
-                    await connection.execute(_INSERT, *row)
+                    async with connection.transaction():
+                        await connection.execute(_INSERT, *_to_row(prediction))
+                        additions = await self._count([prediction])
+                        await connection.execute(add_statement(), *additions.parameters(self._writer_id))
                 except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError) as error:
                     failures[position] = error
             return failures
         return {}
+
+    async def _count(self, predictions: Sequence[Prediction]) -> Additions:
+        return Additions() if self._counter is None else await self._counter.count(predictions)
 
     async def _connect(self) -> "asyncpg.Connection[asyncpg.Record]":
         """The writer's own connection, made when there is none that is still open."""

@@ -7,31 +7,24 @@ mind in which order that happens, so nobody has to wait for anybody, and a count
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, Final
-from uuid import UUID, uuid4
+from typing import Final
+from uuid import UUID
 
 import numpy as np
 import structlog
-from msgspec import Struct
+from msgspec import UNSET
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from churn.adapters.postgres.engine import storage_errors
-from churn.adapters.postgres.tables import prediction, traffic_count
+from churn.adapters.postgres.tables import prediction as table
+from churn.adapters.postgres.tables import traffic_count
 from churn.domain.employee import Employee
 from churn.domain.errors import ModelUnavailable
+from churn.domain.prediction import Prediction
 from churn.domain.traffic import Binning, Counts
 from churn.ports import ModelCatalogue
 
-#: Takes `Additions.parameters`. In one order, so that no two who add to the same rows wait for each other.
-ADD: Final = """
-INSERT INTO traffic_count (model_version, day, writer, counts)
-SELECT model_version, day, $1::uuid, counts::integer[]
-FROM unnest($2::text[], $3::date[], $4::text[]) AS added (model_version, day, counts)
-ORDER BY model_version, day
-ON CONFLICT (model_version, day, writer) DO UPDATE
-SET counts = ARRAY(SELECT a + b FROM unnest(traffic_count.counts, excluded.counts) AS pair (a, b))
-"""
 #: Of what is no process's own: deletions, corrections and long transactions, which wait for one another here rather
 #: than keep a process from answering.
 SHARED_WRITER: Final = UUID(int=0)
@@ -39,80 +32,90 @@ SHARED_WRITER: Final = UUID(int=0)
 _REBUILD_LOCK: Final = 0x636875726E
 _DAY: Final = timedelta(days=1)
 
-_POSITIONS: Final = {column.name: position for position, column in enumerate(prediction.columns)}
-_CREATED_AT: Final = _POSITIONS["created_at"]
-_VERSION: Final = _POSITIONS["model_version"]
-_REFERENCE: Final = _POSITIONS["employee_ref"]
-_PROBABILITY: Final = _POSITIONS["probability"]
+#: Columns of `prediction`, in the order of `FEATURES`.
 _FEATURES: Final = [name for name in Employee.__struct_fields__ if name != "employee_ref"]
-_AGE: Final = _POSITIONS[_FEATURES[0]]
-_VALUES: Final = slice(_AGE, _AGE + len(_FEATURES))
 
 #: Counts by the database what `Binning.count` counts: each row is in one bin of each column. `width_bucket` is the
 #: number of edges that are smaller than or equal to the value, as in a `Histogram`.
 _RECOUNT: Final = """
-SELECT position, count(*)
+SELECT position, count(*) AS predictions
 FROM prediction CROSS JOIN LATERAL (VALUES (0), (CASE WHEN employee_ref IS NULL THEN 1 END), {bins}) AS bin (position)
 WHERE model_version = $1 AND created_at >= $2 AND created_at < $3 AND position IS NOT NULL
 GROUP BY position
 """
 
-type Row = Sequence[Any]
-"""The values of a row of `prediction`, in the order of its columns."""
-
 log = structlog.get_logger()
 
 
-class Additions(Struct, frozen=True):
+def add_statement(first: int = 1) -> str:
+    """A statement that takes `Additions.parameters` from the parameter number `first` on."""
+    writer, versions, days, counts = (f"${first + n}" for n in range(4))
+    # In one order, so that no two who add to the same rows wait for each other.
+    return f"""
+        INSERT INTO traffic_count (model_version, day, writer, counts)
+        SELECT model_version, day, {writer}::uuid, counts::integer[]
+        FROM unnest({versions}::text[], {days}::date[], {counts}::text[]) AS added (model_version, day, counts)
+        ORDER BY model_version, day
+        ON CONFLICT (model_version, day, writer) DO UPDATE
+        SET counts = ARRAY(SELECT a + b FROM unnest(traffic_count.counts, excluded.counts) AS pair (a, b))
+    """  # noqa: S608 - parameter numbers
+
+
+class Additions:
     """What a transaction adds to the counts."""
 
-    versions: list[str]
-    days: list[date]
-    counts: list[Counts]
+    def __init__(self) -> None:
+        self._counts: dict[tuple[str, date], Counts] = {}
 
-    def parameters(self, writer: UUID) -> tuple[UUID, list[str], list[date], list[str]]:
-        """Those of `ADD`."""
+    def add(self, version: str, day: date, counts: Counts) -> None:
+        """Add `counts` to those of that version and day."""
+        self._counts[version, day] = self._counts[version, day] + counts if (version, day) in self._counts else counts
+
+    def update(self, other: "Additions") -> None:
+        """Add all of `other`."""
+        for (version, day), counts in other._counts.items():
+            self.add(version, day, counts)
+
+    def parameters(self, writer: UUID, *, sign: int = 1) -> tuple[UUID, list[str], list[date], list[str]]:
+        """Those of `add_statement`; a `sign` of -1 takes away."""
         # As text, because arrays of different lengths are no matrix.
-        literals = ["{" + ",".join(map(str, counts.tolist())) + "}" for counts in self.counts]
-        return writer, self.versions, self.days, literals
+        literals = ["{" + ",".join(map(str, (sign * counts).tolist())) + "}" for counts in self._counts.values()]
+        return writer, [version for version, _ in self._counts], [day for _, day in self._counts], literals
 
 
 class TrafficCounter:
-    """Counts rows of the history, each by the bins of the model that scored it."""
+    """Counts predictions, each by the bins of the model that made it."""
 
     def __init__(self, catalogue: ModelCatalogue) -> None:
         self._catalogue = catalogue
         self._binnings: dict[str, Binning | None] = {}
-        self.writer = uuid4()
-        """This process's own."""
 
-    async def count(self, rows: Sequence[Row], *, sign: int = 1) -> Additions:
-        """What `rows` add to the counts, or with a `sign` of -1 take away.
+    async def count(self, predictions: Sequence[Prediction]) -> Additions:
+        """What storing `predictions` adds to the counts.
 
-        Rows of a version whose manifest cannot be read are left out: a rebuild counts them when it can.
+        Those of a version whose manifest cannot be read are left out: a rebuild counts them when it can.
         """
-        groups: defaultdict[tuple[str, date], list[Row]] = defaultdict(list)
-        for row in rows:
-            groups[row[_VERSION], row[_CREATED_AT].date()].append(row)
-        additions = Additions([], [], [])
+        groups: defaultdict[tuple[str, date], list[Prediction]] = defaultdict(list)
+        for prediction in predictions:
+            groups[prediction.model_version, prediction.created_at.date()].append(prediction)
+        additions = Additions()
         for (version, day), group in groups.items():
             binning = self._binnings[version] if version in self._binnings else await self._read(version)
             if binning is not None:
                 counts = binning.count(
-                    [(*row[_VALUES], row[_PROBABILITY]) for row in group],
-                    without_reference=sum(row[_REFERENCE] is None for row in group),
+                    [(*prediction.employee.features(), prediction.score.probability) for prediction in group],
+                    without_reference=sum(prediction.employee.employee_ref is UNSET for prediction in group),
                 )
-                additions.versions.append(version)
-                additions.days.append(day)
-                additions.counts.append(sign * counts)
+                additions.add(version, day, counts)
         return additions
 
-    async def subtract(self, connection: AsyncConnection, rows: Sequence[Row]) -> None:
-        """Take `rows`, which the transaction of `connection` has deleted (`RETURNING` all columns), out of the counts.
+    async def subtract(self, connection: AsyncConnection, predictions: Sequence[Prediction]) -> None:
+        """Take `predictions`, which the transaction of `connection` has deleted, out of the counts.
 
         Call it last: others who delete wait from here to the end of the transaction.
         """
-        await connection.exec_driver_sql(ADD, (await self.count(rows, sign=-1)).parameters(SHARED_WRITER))
+        additions = await self.count(predictions)
+        await connection.exec_driver_sql(add_statement(), additions.parameters(SHARED_WRITER, sign=-1))
 
     async def _read(self, version: str) -> Binning | None:
         try:
@@ -132,7 +135,7 @@ class PostgresTrafficCounts:
 
     async def versions(self) -> Sequence[str]:
         """See the port."""
-        statement = select(prediction.c.model_version.distinct().label("version"))
+        statement = select(table.c.model_version).distinct()
         with storage_errors():
             async with self._engine.connect() as connection:
                 return sorted((await connection.execute(statement)).scalars())
@@ -145,25 +148,22 @@ class PostgresTrafficCounts:
 
     async def rebuild(self, binning: Binning) -> Sequence[date]:
         """See the port."""
-        corrected = []
         with storage_errors():
             async with self._engine.connect() as lock:
                 await lock.execute(select(func.pg_advisory_lock(_REBUILD_LOCK)))
                 # The lock is the session's: no transaction stays open meanwhile.
                 await lock.commit()
                 try:
-                    for day in await self._days(binning.version):
-                        if await self._correct(binning, day):
-                            corrected.append(day)
+                    days = await self._days(binning.version)
+                    return [day for day in days if await self._correct(binning, day)]
                 finally:
                     await lock.execute(select(func.pg_advisory_unlock(_REBUILD_LOCK)))
                     await lock.commit()
-        return corrected
 
     async def _days(self, version: str) -> Sequence[date]:
         """Every day that has, or should have, a count."""
-        ends = select(func.min(prediction.c.created_at), func.max(prediction.c.created_at))
-        counted = select(traffic_count.c.day.distinct()).where(traffic_count.c.model_version == version)
+        ends = select(func.min(table.c.created_at), func.max(table.c.created_at))
+        counted = select(traffic_count.c.day).where(traffic_count.c.model_version == version).distinct()
         async with self._engine.connect() as connection:
             days = set((await connection.execute(counted)).scalars())
             first, last = (await connection.execute(ends)).one()
@@ -183,9 +183,10 @@ class PostgresTrafficCounts:
             actual = await _recount(snapshot, binning, day)
         if (recorded == actual).all():
             return False
-        additions = Additions([binning.version], [day], [actual - recorded])
+        missing = Additions()
+        missing.add(binning.version, day, actual - recorded)
         async with self._engine.begin() as connection:
-            await connection.exec_driver_sql(ADD, additions.parameters(SHARED_WRITER))
+            await connection.exec_driver_sql(add_statement(), missing.parameters(SHARED_WRITER))
         return True
 
 
@@ -208,6 +209,6 @@ async def _recount(connection: AsyncConnection, binning: Binning, day: date) -> 
     start = datetime.combine(day, time.min, UTC)
     parameters = (binning.version, start, start + _DAY, *(edges.tolist() for edges in binning.edges))
     counts = binning.none()
-    for position, count in (await connection.exec_driver_sql(_RECOUNT.format(bins=bins), parameters)).all():
-        counts[position] = count
+    for row in await connection.exec_driver_sql(_RECOUNT.format(bins=bins), parameters):
+        counts[row.position] = row.predictions
     return counts

@@ -1,0 +1,112 @@
+"""`churn monitor`, over a real PostgreSQL and the shipped model."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.builders import employee, prediction
+
+from churn.adapters.joblib_model.bundle import active_version
+from churn.adapters.joblib_model.catalogue import JoblibModelCatalogue
+from churn.adapters.postgres.history import PostgresHistoryRepository
+from churn.adapters.postgres.traffic import TrafficCounter
+from churn.cli import main
+from churn.domain.prediction import Prediction
+from churn.settings import Settings
+
+MODELS = Settings().models_dir
+VERSION = active_version(Path(MODELS))
+DAY = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+type Run = Callable[..., Awaitable[Result]]
+
+
+@pytest.fixture
+def run(database_url: str, engine: AsyncEngine) -> Run:
+    """Runs `churn monitor` with the arguments given."""
+
+    async def run(*arguments: str) -> Result:
+        # In a thread, because the command has an event loop of its own.
+        runner = CliRunner(env={"CHURN_DATABASE_URL": database_url})
+        return await asyncio.to_thread(runner.invoke, main, ["monitor", *arguments])
+
+    return run
+
+
+async def answer(engine: AsyncEngine, n: int, **changes: object) -> None:
+    """Store `n` predictions of the shipped model."""
+    counter = TrafficCounter(JoblibModelCatalogue(MODELS, default="", trusted=""))
+    history = PostgresHistoryRepository(
+        engine, queue_size=1, flush_timeout=5.0, on_flush=lambda _: None, counter=counter
+    )
+
+    async def block() -> AsyncIterator[Sequence[Prediction]]:
+        yield [prediction(**{"created_at": DAY, "model_version": VERSION} | changes) for _ in range(n)]
+
+    await history.append_many(block())
+
+
+async def test_drift_is_told_in_a_table(run: Run, engine: AsyncEngine) -> None:
+    """With the verdict, a line for each feature and the score, and what the figures mean."""
+    await answer(engine, 150, employee=employee(age=70))
+    result = await run("drift", "--since", "2026-03-01", "--until", "2026-03-02")
+    assert result.exit_code == 0, result.output
+    lines = result.output.splitlines()
+    assert "period     2026-03-01 to before 2026-03-02, with predictions on 1 days" in lines
+    assert "volume     150 predictions" in lines
+    assert "verdict    drift" in lines
+    (age,) = (line for line in lines if line.startswith("age "))
+    assert age.endswith("100.0%  drift")
+    assert any(line.startswith("probability ") for line in lines)
+    assert "at least 0.08" in lines[-1]
+
+
+async def test_drift_is_told_as_json(run: Run, engine: AsyncEngine) -> None:
+    """For whoever reads it with a program."""
+    await answer(engine, 150)
+    report = json.loads((await run("drift", "--since", "2026-03-01", "--until", "2026-04-01", "--json")).output)
+    assert report["predictions"] == 150
+    assert len(report["features"]) == 11
+
+
+async def test_too_little_is_said_to_be_too_little(run: Run, engine: AsyncEngine) -> None:
+    """Under a hundred predictions there is a table without figures, and a sentence."""
+    await answer(engine, 99)
+    output = (await run("drift", "--since", "2026-03-01", "--until", "2026-04-01")).output
+    assert "verdict    insufficient data" in output
+    assert "Under 100 predictions nothing can be told." in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["drift", "--model-version", "nothing"], 1, "there is no model 'nothing'"),
+        (["drift", "--since", "2026-03-02", "--until", "2026-03-01"], 1, "the period ends before it begins"),
+        (["drift", "--since", "yesterday"], 2, "does not match the format"),
+    ],
+)
+async def test_what_cannot_be_told_is_said(run: Run, arguments: list[str], status: int, message: str) -> None:
+    """In a sentence, with a failing exit status."""
+    result = await run(*arguments)
+    assert result.exit_code == status
+    assert message in result.output
+
+
+async def test_counts_are_rebuilt(run: Run, engine: AsyncEngine) -> None:
+    """What was not counted is from then on; versions without a manifest are named."""
+    await answer(engine, 150)
+    await answer(engine, 1, model_version="gone")
+    assert (await run("rebuild")).output.splitlines()[0] == f"{VERSION}  every day was right"
+    async with engine.begin() as connection:
+        await connection.execute(text("TRUNCATE traffic_count"))
+    lines = (await run("rebuild")).output.splitlines()
+    assert f"{VERSION}  1 days corrected, from 2026-03-01 to 2026-03-01" in lines
+    assert "gone  cannot be counted: its manifest is not there" in lines
+    report = json.loads((await run("drift", "--since", "2026-03-01", "--until", "2026-04-01", "--json")).output)
+    assert report["predictions"] == 150

@@ -1,0 +1,92 @@
+"""`/monitoring` over the real service."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from tests.builders import LEAVER
+from tests.http.conftest import connect, lifespan, new_database
+from tests.http.problem import problem_of
+
+from churn.domain.account import Role
+from churn.domain.employee import FEATURES
+from churn.http.app import create_app
+from churn.settings import Settings
+
+TODAY = datetime.now(UTC).date()
+
+
+@pytest.fixture(scope="module")
+async def own(postgres_url: str, migrations_dir: str) -> AsyncIterator[httpx.AsyncClient]:
+    """The analyst of a service of its own, which nobody else asks for predictions."""
+    settings: Settings = await new_database(postgres_url, migrations_dir, "monitored")
+    app = create_app(settings)
+    async with lifespan(app), connect(app, Role.ANALYST) as client:
+        for _ in range(120):
+            response = await client.post("/predict", json=LEAVER)
+            assert response.status_code == 200
+        yield client
+
+
+async def drift(client: httpx.AsyncClient, **query: str) -> Any:
+    response = await client.get("/monitoring/drift", params=query)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+async def test_what_is_predicted_is_compared_with_the_reference(own: httpx.AsyncClient) -> None:
+    """One employee a hundred times over is not what the model learnt from, and the report says where."""
+    report = await drift(own)
+    assert report["verdict"] == "drift"
+    assert report["predictions"] == 120
+    assert report["until"] == (TODAY + timedelta(days=1)).isoformat()
+    assert [column["name"] for column in report["features"]] == list(FEATURES)
+    income = report["features"][FEATURES.index("revenu_mensuel")]
+    assert income["verdict"] == "drift"
+    assert income["distance"] > 0.8
+    assert income["reference"] == 1470
+    assert report["score"]["name"] == "probability"
+    assert report["without_employee_ref"] == 1.0
+    assert report["volume"] == [{"day": TODAY.isoformat(), "predictions": 120}]
+
+
+async def test_a_period_without_predictions_gives_no_verdict(own: httpx.AsyncClient) -> None:
+    """Yesterday nothing was asked: there is no verdict, and no error."""
+    report = await drift(own, until=TODAY.isoformat())
+    assert (report["verdict"], report["predictions"], report["volume"]) == ("insufficient_data", 0, [])
+    assert {column["verdict"] for column in report["features"]} == {"insufficient_data"}
+    report = await drift(own, since="0001-01-01", until="9999-12-31")
+    assert report["predictions"] == 120
+
+
+@pytest.mark.parametrize(
+    ("query", "parameters"),
+    [
+        ({"since": "yesterday"}, ["since"]),
+        ({"since": "2026", "until": "2026-03-01T00:00:00Z"}, ["since", "until"]),
+        ({"since": "2026-02-30"}, ["since"]),
+        ({"since": "0000-01-01", "until": "2026-13-01"}, ["since", "until"]),
+        ({"until": "null"}, ["until"]),
+        ({"since": "٢٠٢٦-03-01"}, ["since"]),
+        ({"since": "2026-03-02", "until": "2026-03-02"}, ["until"]),
+        ({"since": "2026-03-02", "until": "2026-03-01"}, ["until"]),
+        ({"model_version": "../models"}, ["model_version"]),
+    ],
+)
+async def test_what_is_no_period_is_named(own: httpx.AsyncClient, query: dict[str, str], parameters: list[str]) -> None:
+    """Each parameter at fault, and never its value."""
+    problem = problem_of(await own.get("/monitoring/drift", params=query), 422)
+    assert [error["parameter"] for error in problem["errors"]] == parameters
+
+
+@pytest.mark.parametrize("version", ["nothing", "null"])
+async def test_a_version_that_is_not_there_is_not_found(own: httpx.AsyncClient, version: str) -> None:
+    """Whatever it is called."""
+    problem_of(await own.get("/monitoring/drift", params={"model_version": version}), 404)
+
+
+async def test_only_accounts_may_ask(stranger: httpx.AsyncClient) -> None:
+    """The report says much about the employees as a whole."""
+    problem_of(await stranger.get("/monitoring/drift"), 401)
