@@ -83,7 +83,7 @@ ci: lint type migrations docs test-browser test-container ## Everything that CI 
 
 # ---------------------------------------------------------------- measuring
 
-.PHONY: bench bench-model bench-drift
+.PHONY: bench bench-model bench-drift bench-counts
 bench: .venv/dev.stamp build/serving.stamp ## Measure the prediction path against a bare endpoint
 	$(BIN)/python -m bench.serving --python build/serving/bin/python
 
@@ -92,6 +92,9 @@ bench-model: .venv/dev.stamp ## Measure scoring in the process
 
 bench-drift: .venv/dev.stamp ## Simulate how often the drift rule is wrong
 	$(BIN)/python -m bench.drift
+
+bench-counts: .venv/dev.stamp ## Measure what counting costs, and the drift report on a year
+	$(BIN)/python -m bench.counts
 
 # What the image has and no more: scikit-learn imports pandas where it finds it, which costs time and memory.
 build/serving.stamp: $(UV) requirements/serve.txt .venv/serve.stamp
