@@ -1,7 +1,7 @@
 """traffic counts
 
 Revision ID: c41f8e2d7a90
-Revises: 3b8e61c4d7a9
+Revises: 4be1c7d20a95
 Create Date: 2026-11-25 01:32:08.215530
 """
 
@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "c41f8e2d7a90"
-down_revision = "3b8e61c4d7a9"
+down_revision = "4be1c7d20a95"
 branch_labels = None
 depends_on = None
 
