@@ -52,6 +52,11 @@ def share_cores(server: psutil.Process, postmaster: psutil.Process | None = None
             process.cpu_affinity(cores[1:])
 
 
+def processor_seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return times.user + times.system
+
+
 @contextmanager
 def server(name: str, command: list[str], env: dict[str, str], probe: str) -> Iterator[tuple[psutil.Process, float]]:
     """A server process and the seconds from its start to its first 200."""
@@ -113,9 +118,13 @@ def main() -> None:
             script = str(Path(folder, "load.lua"))
             for name in results:
                 load(name, script, 2)  # warm up
+            processes = {"bare": bare_process, "churn": churn_process}
             for _ in range(arguments.rounds):
                 for name, rounds in results.items():
+                    before = processor_seconds(processes[name])
                     rounds.append(load(name, script, arguments.seconds))
+                    used = processor_seconds(processes[name]) - before
+                    rounds[-1]["cpu_us"] = round(used / (rounds[-1]["rps"] * arguments.seconds) * 1e6, 1)
                     print(name, rounds[-1], flush=True)
             memory = churn_process.memory_info().rss / 2**20
 
@@ -127,6 +136,7 @@ def main() -> None:
     errors = sum(item["errors"] for rounds in results.values() for item in rounds)
     for label, value, target in (
         ("requests/s, churn / bare", ratio("rps"), ">= 0.75"),
+        ("processor time, bare / churn", 1 / ratio("cpu_us"), "the same, less disturbed by a busy machine"),
         ("p99, churn / bare", ratio("p99"), "<= 2.5"),
         ("start to ready, first (s)", first_start, "<= 3"),
         ("start to ready, later (s)", next_start, "<= 3"),

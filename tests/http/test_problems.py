@@ -128,6 +128,19 @@ async def test_a_body_may_have_a_mebibyte(client: httpx.AsyncClient) -> None:
     problem_of(await post(client, largest + b" "), 413)
 
 
+async def test_a_body_in_pieces_is_one_body(client: httpx.AsyncClient) -> None:
+    """A body that is sent in chunks is read whole."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        body = json.dumps(LEAVER).encode()
+        for start in range(0, len(body), 50):
+            yield body[start : start + 50]
+
+    answer = await client.post("/predict", content=chunks(), headers=JSON)
+    assert answer.status_code == 200
+    assert answer.json()["prediction"] == 1
+
+
 async def test_a_body_of_unknown_length_is_bounded_too(client: httpx.AsyncClient) -> None:
     """A body that is sent in chunks is refused as soon as it is too large."""
 

@@ -10,6 +10,7 @@ from churn.container import build_container, running
 from churn.http.accounts import AccountController
 from churn.http.authentication import BasicAuthentication
 from churn.http.console.router import console
+from churn.http.connection import ChurnRequest
 from churn.http.dependencies import dependencies
 from churn.http.documentation import documentation_handlers, openapi_config
 from churn.http.explanations import ExplanationController
@@ -22,7 +23,7 @@ from churn.http.observability import Observed, configure_logging
 from churn.http.operation import name_all_methods
 from churn.http.pages.assets import serve_asset
 from churn.http.pages.landing import landing
-from churn.http.predictions import PredictionController
+from churn.http.predictions import PredictionController, predict_with
 from churn.http.problems import EXCEPTION_HANDLERS
 from churn.settings import Settings, read_settings
 
@@ -45,6 +46,7 @@ def create_app(settings: Settings) -> ASGIApp:
 
     app = Litestar(
         route_handlers=[
+            predict_with(container.predict_attrition()),
             PredictionController,
             FollowUpController,
             ExplanationController,
@@ -60,6 +62,7 @@ def create_app(settings: Settings) -> ASGIApp:
         ],
         openapi_config=openapi_config(),
         dependencies=dependencies(container, metrics),
+        request_class=ChurnRequest,
         before_request=BasicAuthentication(container.authenticate(), metrics),
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=[lifespan],

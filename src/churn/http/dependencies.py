@@ -31,7 +31,6 @@ def dependencies(container: Container, metrics: Metrics) -> Mapping[str, Provide
         "explore_what_if": provide(container.explore_what_if),
         "history": provide(container.history),
         "metrics": provide(lambda: metrics),
-        "predict_attrition": provide(container.predict_attrition),
         "read_prediction": provide(container.read_prediction),
         "record_outcome": provide(container.record_outcome),
         "record_outcomes": provide(container.record_outcomes),

@@ -6,20 +6,22 @@ from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
-from litestar import Controller, Request, get, post
+from litestar import Controller, get, post
 from litestar.di import NamedDependency
 from litestar.exceptions import ValidationException
+from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.spec import Example
 from litestar.params import BodyKwarg, PathParameter, QueryParameter
 from msgspec import UNSET, Meta, UnsetType
 
-from churn.domain.account import USERNAME_PATTERN, Account
+from churn.domain.account import USERNAME_PATTERN
 from churn.domain.employee import DEMONSTRATION, EMPLOYEE_REF_PATTERN, FEATURES, Employee
 from churn.domain.explanation import NEGLIGIBLE, sentence
 from churn.domain.language import Language
 from churn.domain.outcome import Outcome
 from churn.domain.prediction import RISK_MESSAGES, HistoryFilter, Prediction, Risk
 from churn.domain.review import Review
+from churn.http.connection import ChurnRequest, JSONAnswer
 from churn.http.json_body import StrictJSON
 from churn.http.language import language_of
 from churn.http.operation import TrueOperation
@@ -28,8 +30,8 @@ from churn.ports import HistoryRepository
 from churn.use_cases.predict_attrition import PredictAttrition
 from churn.use_cases.read_prediction import ReadPrediction
 
-ChurnRequest = Request[Account, Any, Any]
-
+_TAGS: Final = ["Prédictions"]
+_SECURITY: Final[list[dict[str, list[str]]]] = [{"basic": []}]
 _INDICES: Final = range(len(FEATURES))
 _OVERTIME: Final = FEATURES.index("heures_supp")
 _DATE: Final = re.compile("[0-9]{4}-")
@@ -167,17 +169,21 @@ def _remembered(prediction: Prediction, language: Language) -> RememberedPredict
     )
 
 
-class PredictionController(Controller):
-    """Predict, and look back."""
+def predict_with(predict_attrition: PredictAttrition) -> HTTPRouteHandler:
+    """The route `POST /predict`.
 
-    tags = ["Prédictions"]
-    security = [{"basic": []}]
+    Made here rather than asked for by name at each request: what Litestar does to provide one dependency takes as
+    long as the prediction.
+    """
 
     @post(
         "/predict",
+        tags=_TAGS,
+        security=_SECURITY,
         dto=StrictJSON[Employee],
         return_dto=None,
         status_code=200,
+        response_class=JSONAnswer,
         summary="Prédire le départ d'un employé",
         description=(
             "Enregistre la prédiction avant de répondre : une réponse 200 survit à une panne. "
@@ -188,14 +194,21 @@ class PredictionController(Controller):
         operation_class=TrueOperation,
     )
     async def predict(
-        self,
         data: Annotated[Employee, BodyKwarg(examples=[Example(summary="Risque élevé", value=EXAMPLE)])],
         request: ChurnRequest,
-        predict_attrition: NamedDependency[PredictAttrition],
     ) -> PredictionAnswer:
         """One employee in, one prediction out."""
         prediction = await predict_attrition(data, account=request.user.username)
         return _answer(prediction, language_of(request))
+
+    return predict
+
+
+class PredictionController(Controller):
+    """Look back."""
+
+    tags = _TAGS
+    security = _SECURITY
 
     @get(
         "/predictions",
