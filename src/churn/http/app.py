@@ -9,8 +9,8 @@ from litestar.types import ASGIApp
 from churn.container import build_container, running
 from churn.http.accounts import AccountController
 from churn.http.authentication import BasicAuthentication
-from churn.http.console.router import console
 from churn.http.connection import ChurnRequest
+from churn.http.console.router import console
 from churn.http.dependencies import dependencies
 from churn.http.documentation import documentation_handlers, openapi_config
 from churn.http.explanations import ExplanationController

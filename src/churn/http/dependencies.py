@@ -34,6 +34,7 @@ def dependencies(container: Container, metrics: Metrics) -> Mapping[str, Provide
         "read_prediction": provide(container.read_prediction),
         "record_outcome": provide(container.record_outcome),
         "record_outcomes": provide(container.record_outcomes),
+        "predict_attrition": provide(container.predict_attrition),
         "registry": provide(container.registry),
         "report_drift": provide(container.report_drift),
         "review_prediction": provide(container.review_prediction),
