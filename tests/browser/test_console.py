@@ -80,7 +80,7 @@ def test_every_page_is_accessible_and_light(  # noqa: PLR0917
 ):
     """In both languages, at both widths and in both schemes: axe objects to nothing, nothing scrolls sideways."""
     page = enter(locale=locale, width=width, color_scheme=scheme)
-    for path in ["/console", prediction]:
+    for path in ["/console", prediction, "/console/history", "/console/history?ref=nobody&since=2026-01-01"]:
         page.goto(service.url + path)
         page.wait_for_load_state("networkidle")
         assert violations(page) == [], path
@@ -220,3 +220,29 @@ def test_the_language_is_remembered(enter, service, prediction):
     expect(page).to_have_url(service.url + prediction)
     page.get_by_role("link", name="Another person").click()
     expect(page.get_by_role("heading", name="One person")).to_be_visible()
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_history_and_review(enter, prediction, width, scripts):
+    """Found by its reference, a prediction gets a conclusion and an outcome, which are there to read."""
+    page = enter("/console/history", width=width, java_script_enabled=scripts)
+    page.get_by_label("Référence de la personne").fill("E-1024")
+    page.get_by_text("Autres critères").click()
+    page.get_by_label("Risque").select_option("Élevé")
+    page.get_by_role("button", name="Chercher").click()
+    expect(page.get_by_label("Risque")).to_be_visible()
+    page.get_by_role("link", name="Risque de départ élevé").last.click()
+    reason = f"Entretien, {width} px, scripts {scripts}"
+    form = page.get_by_role("region", name="Votre conclusion")
+    form.get_by_role("button", name="Enregistrer").click()
+    expect(page.get_by_label("Raison")).to_have_accessible_description(re.compile("Donnez une raison"))
+    form.get_by_label("Écartée").check()
+    form.get_by_label("Raison").fill(reason)
+    form.get_by_role("button", name="Enregistrer").click()
+    expect(form.get_by_role("listitem").first).to_contain_text(reason)
+    form = page.get_by_role("region", name="Ce qui s'est passé")
+    form.get_by_label("La personne était encore là").check()
+    form.get_by_label("Quel jour").fill(page.locator("time").first.get_attribute("datetime")[:10])
+    form.get_by_role("button", name="Enregistrer").click()
+    expect(form.get_by_role("listitem").first).to_contain_text("encore là le")

@@ -51,7 +51,10 @@ _HEADERS: Final = {
     "x-frame-options": "DENY",
 }
 #: Address, name and role of what the header leads to.
-_SECTIONS: Final[tuple[tuple[str, Pair, Role], ...]] = (("/console", ("Une personne", "One person"), Role.ANALYST),)
+_SECTIONS: Final[tuple[tuple[str, Pair, Role], ...]] = (
+    ("/console", ("Une personne", "One person"), Role.ANALYST),
+    ("/console/history", ("Historique", "History"), Role.ANALYST),
+)
 
 
 def page(
@@ -99,6 +102,8 @@ def page(
 
 def _section_of(path: str) -> str:
     """The address of the section that the page at `path` is in; the longest that `path` begins with."""
+    if path.startswith("/console/predictions/"):
+        return "/console/history"
     return max((address for address, _, _ in _SECTIONS if path.startswith(address)), key=len, default="")
 
 

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 from typing import Any, Final
-from uuid import UUID
 
 import msgspec
 from litestar import Controller, Response, get, post
@@ -17,6 +16,7 @@ from churn.domain.explanation import LABELS
 from churn.domain.language import Language
 from churn.domain.prediction import ModelInfo
 from churn.http.console.page import ConsoleRequest, page
+from churn.http.console.reading import text_of, uuid_of
 from churn.http.console.words import LEVELLED, TEXTS, Formats, Pair, choose
 from churn.http.json_body import InvalidBody, decode_strictly
 from churn.http.language import chosen_language
@@ -65,7 +65,7 @@ class PersonController(Controller):
     ) -> Response[str]:
         """The form, empty, or with the values of the prediction that `from` names."""
         values: dict[str, str] = {}
-        if (source := _uuid(request.query_params.get("from", ""))) is not None:
+        if (source := uuid_of(request.query_params.get("from", ""))) is not None:
             found = await history.get(source)
             if found is not None:
                 values = _texts_of(found.employee, Formats(chosen_language(request)))
@@ -85,7 +85,7 @@ class PersonController(Controller):
         except InvalidBody as error:
             language = chosen_language(request)
             errors = {item.pointer.removeprefix("/"): item.detail[language] for item in error.errors}
-            values = {name: str(form.get(name, ""))[:100] for name in (*FEATURES, _REF)}
+            values = {name: text_of(form, name, longest=100) for name in (*FEATURES, _REF)}
             return _form_page(request, serving_model, values, errors, status_code=422)
         try:
             prediction = await predict_attrition(employee, account=request.user.username)
@@ -102,8 +102,7 @@ def employee_of(form: FormMultiDict) -> Employee:
     """
     values: dict[str, object] = {}
     for name in (*FEATURES, _REF):
-        text = form.get(name, "")
-        text = text.strip() if isinstance(text, str) else ""
+        text = text_of(form, name)
         number = _SPACES.sub("", text)
         if name not in {_REF, _OVERTIME} and _NUMBER.fullmatch(number):
             values[name] = float(number.replace(",", "."))
@@ -176,10 +175,3 @@ def _texts_of(employee: Employee, formats: Formats) -> dict[str, str]:
         name: value if isinstance(value, str) else str(value) if name in LEVELLED else formats.exact(value)
         for name, value in msgspec.to_builtins(employee).items()
     }
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None

@@ -1,28 +1,35 @@
 """The page of one prediction: what was answered, why, and what would change the answer."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from math import ceil
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 from litestar import Controller, Response, get, post
-from litestar.di import NamedDependency
-from litestar.exceptions import NotFoundException
+from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath
+from litestar.response import Redirect
 
+from churn.domain.activation import REASON_PATTERN
 from churn.domain.employee import FEATURES, Employee
-from churn.domain.errors import ModelUnavailable, UnknownModel
+from churn.domain.errors import ModelUnavailable, OutcomesRefused, UnknownModel
 from churn.domain.explanation import LABELS
 from churn.domain.manifest import Manifest
 from churn.domain.prediction import Prediction
+from churn.domain.review import Decision
 from churn.domain.what_if import CAVEAT, MAX_RAISE
 from churn.http.console.answer import answer_of, shares_of
 from churn.http.console.page import ConsoleRequest, page
 from churn.http.console.person import employee_of
+from churn.http.console.reading import day_of, probability_of, text_of
 from churn.http.console.words import LEVELLED, TEXTS, Formats
 from churn.http.language import chosen_language
-from churn.ports import HistoryRepository, ModelCatalogue
+from churn.ports import ModelCatalogue
+from churn.use_cases.read_prediction import ReadPrediction
+from churn.use_cases.record_outcomes import RecordOutcome
+from churn.use_cases.review_prediction import ReviewPrediction
 from churn.use_cases.serving_model import ServingModel
 from churn.use_cases.what_if import ExploreWhatIf
 
@@ -48,30 +55,45 @@ class Slider(msgspec.Struct, frozen=True, kw_only=True):
     unit: str
 
 
-class PredictionController(Controller):
-    """One prediction, and others like it."""
+class ShowPrediction:
+    """Makes the page of a prediction, for the handlers below."""
 
-    @get("/predictions/{prediction_id:uuid}")
-    async def read(  # noqa: PLR0917
+    def __init__(
+        self,
+        *,
+        read_prediction: ReadPrediction,
+        catalogue: ModelCatalogue,
+        serving_model: ServingModel,
+        explore_what_if: ExploreWhatIf,
+    ) -> None:
+        self._read = read_prediction
+        self._catalogue = catalogue
+        self._serving = serving_model
+        self._explore = explore_what_if
+
+    async def __call__(
         self,
         request: ConsoleRequest,
-        prediction_id: FromPath[UUID],
-        history: NamedDependency[HistoryRepository],
-        catalogue: NamedDependency[ModelCatalogue],
-        explore_what_if: NamedDependency[ExploreWhatIf],
-        serving_model: NamedDependency[ServingModel],
+        prediction_id: UUID,
+        *,
+        typed: Mapping[str, str] | None = None,
+        wrong: Collection[str] = (),
     ) -> Response[str]:
-        """A prediction as it was answered, and what would change it today."""
-        prediction = await history.get(prediction_id)
-        if prediction is None:
-            raise NotFoundException
+        """The page, with what was `typed` into one of its forms and the names of the fields that are `wrong`.
+
+        Raises:
+            UnknownPrediction: there is none of that id.
+        """
+        followed = await self._read(prediction_id)
+        prediction = followed.prediction
         formats = Formats(chosen_language(request))
         score, values = prediction.score, msgspec.to_builtins(prediction.employee)
-        manifest = await manifest_or_none(catalogue, prediction.model_version)
+        manifest = await manifest_or_none(self._catalogue, prediction.model_version)
         return page(
             request,
             "prediction.html",
             "prediction",
+            status_code=422 if wrong else 200,
             prediction=prediction,
             reference=values.get("employee_ref", ""),
             answer=answer_of(
@@ -83,8 +105,89 @@ class PredictionController(Controller):
                 (LABELS[formats.language][feature], formats.value(feature, values[feature]))
                 for feature in (FEATURES[index] for index in score.out_of_range)
             ],
-            what_if=_what_if(formats, prediction, serving_model, explore_what_if, manifest),
+            what_if=_what_if(formats, prediction, self._serving, self._explore, manifest),
+            reviews=followed.reviews,
+            outcomes=followed.outcomes,
+            decisions=list(Decision),
+            typed={"decision": "", "reason": "", "left": "", "observed_on": "", **(typed or {})},
+            wrong=wrong,
         )
+
+
+def show_prediction(
+    read_prediction: NamedDependency[ReadPrediction],
+    catalogue: NamedDependency[ModelCatalogue],
+    serving_model: NamedDependency[ServingModel],
+    explore_what_if: NamedDependency[ExploreWhatIf],
+) -> ShowPrediction:
+    """The dependency `show` of the handlers below."""
+    return ShowPrediction(
+        read_prediction=read_prediction,
+        catalogue=catalogue,
+        serving_model=serving_model,
+        explore_what_if=explore_what_if,
+    )
+
+
+class PredictionController(Controller):
+    """One prediction, what followed, and what if."""
+
+    dependencies = {"show": Provide(show_prediction, sync_to_thread=False)}
+
+    @get("/predictions/{prediction_id:uuid}")
+    async def read(
+        self,
+        request: ConsoleRequest,
+        prediction_id: FromPath[UUID],
+        show: NamedDependency[ShowPrediction],
+    ) -> Response[str]:
+        """A prediction as it was answered, what followed, and what would change it today."""
+        return await show(request, prediction_id)
+
+    @post("/predictions/{prediction_id:uuid}/review", status_code=303)
+    async def review(
+        self,
+        request: ConsoleRequest,
+        prediction_id: FromPath[UUID],
+        review_prediction: NamedDependency[ReviewPrediction],
+        show: NamedDependency[ShowPrediction],
+    ) -> Response[Any]:
+        """To the prediction, with the visitor's conclusion; or the form with what is wrong with it."""
+        form = await request.form()
+        decision, reason = text_of(form, "decision"), " ".join(text_of(form, "reason").split())
+        wrong = ({"decision"} if decision not in Decision else set()) | (
+            set() if re.search(REASON_PATTERN, reason) else {"reason"}
+        )
+        if wrong:
+            return await show(request, prediction_id, typed={"decision": decision, "reason": reason}, wrong=wrong)
+        await review_prediction(
+            prediction_id, decision=Decision(decision), reason=reason, account=request.user.username
+        )
+        return Redirect(f"/console/predictions/{prediction_id}#review", status_code=303)
+
+    @post("/predictions/{prediction_id:uuid}/outcome", status_code=303)
+    async def record_outcome(
+        self,
+        request: ConsoleRequest,
+        prediction_id: FromPath[UUID],
+        record_outcome: NamedDependency[RecordOutcome],
+        show: NamedDependency[ShowPrediction],
+    ) -> Response[Any]:
+        """To the prediction, with what has become of the person; or the form with what is wrong with it."""
+        form = await request.form()
+        left, observed_on = text_of(form, "left"), day_of(text_of(form, "observed_on"))
+        wrong = ({"left"} if left not in {"0", "1"} else set()) | ({"observed_on"} if observed_on is None else set())
+        if observed_on is not None and not wrong:
+            try:
+                await record_outcome(
+                    prediction_id, left=left == "1", observed_on=observed_on, account=request.user.username
+                )
+            except OutcomesRefused:
+                wrong = {"observed_on"}
+        if wrong:
+            typed = {"left": left, "observed_on": "" if observed_on is None else observed_on.isoformat()}
+            return await show(request, prediction_id, typed=typed, wrong=wrong)
+        return Redirect(f"/console/predictions/{prediction_id}#outcome", status_code=303)
 
     @post("/what-if", status_code=200)
     async def what_if(
@@ -108,7 +211,7 @@ class PredictionController(Controller):
                 threshold=model.threshold,
                 risk=model.risk(score.probability),
                 manifest=await manifest_or_none(catalogue, model.version),
-                before=_probability(form.get("before")),
+                before=probability_of(text_of(form, "before")),
             ),
         )
 
@@ -191,11 +294,3 @@ def _slider(formats: Formats, employee: Employee, name: str, manifest: Manifest 
 
 def _plain(value: float | str) -> str:
     return value if isinstance(value, str) else f"{value:.10g}"
-
-
-def _probability(text: object) -> float | None:
-    try:
-        value = float(text) if isinstance(text, str) else -1.0
-    except ValueError:
-        return None
-    return value if 0 <= value <= 1 else None

@@ -7,6 +7,7 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException, NotFoundException
 from litestar.params import FromPath
 
+from churn.http.console.history import HistoryController
 from churn.http.console.page import problem_page
 from churn.http.console.person import PersonController
 from churn.http.console.prediction import PredictionController
@@ -34,7 +35,7 @@ def console(resume_session: ResumeSession, *, secure: bool) -> Router:
 
     return Router(
         "/console",
-        route_handlers=[SessionController, PersonController, PredictionController, nowhere],
+        route_handlers=[SessionController, PersonController, PredictionController, HistoryController, nowhere],
         before_request=authenticate,
         dependencies={"session_cookie": Provide(lambda: cookie, use_cache=True, sync_to_thread=False)},
         exception_handlers={Exception: problem_page, HTTPException: problem_page},
