@@ -12,6 +12,7 @@ from dependency_injector import containers, providers
 
 from churn.adapters.argon2_hasher import Argon2PasswordHasher
 from churn.adapters.joblib_model.catalogue import JoblibModelCatalogue
+from churn.adapters.postgres.audit import PostgresAuditTrail
 from churn.adapters.postgres.engine import answers, create_engine
 from churn.adapters.postgres.follow_up import PostgresOutcomeLog, PostgresReviewLog
 from churn.adapters.postgres.history import PostgresHistoryRepository
@@ -27,6 +28,7 @@ from churn.ports import HistoryFlush
 from churn.settings import Settings
 from churn.use_cases.accounts import ChangeAccount, ChangePassword, CreateAccount
 from churn.use_cases.activate_model import ActivateModel, RollBackModel, ShadowModel
+from churn.use_cases.audit_sign_ins import AuditSignIns
 from churn.use_cases.authenticate import Authenticate
 from churn.use_cases.check_readiness import CheckReadiness, Condition
 from churn.use_cases.compare_models import CompareModels
@@ -39,6 +41,7 @@ from churn.use_cases.review_prediction import ReviewPrediction
 from churn.use_cases.score_in_shadow import Outcome, ScoreInShadow
 from churn.use_cases.serving_model import Serving, ServingModel
 from churn.use_cases.sessions import ResumeSession, SignIn, SignOut
+from churn.use_cases.verify_audit import VerifyAudit
 from churn.use_cases.what_if import ExploreWhatIf
 
 
@@ -100,6 +103,9 @@ class Container(containers.DeclarativeContainer):
     outcomes = providers.Singleton(PostgresOutcomeLog, engine)
     reviews = providers.Singleton(PostgresReviewLog, engine)
 
+    trail = providers.Singleton(PostgresAuditTrail, engine)
+    audit_sign_ins = providers.Singleton(AuditSignIns, trail=trail, users=users, clock=clock)
+    verify_audit = providers.Singleton(VerifyAudit, trail=trail)
     authenticate = providers.Singleton(
         Authenticate,
         users=users,
@@ -108,10 +114,11 @@ class Container(containers.DeclarativeContainer):
         credential_ttl=settings.provided.credential_ttl,
         failures_per_account=settings.provided.failed_logins_per_account,
         failures_per_address=settings.provided.failed_logins_per_address,
+        on_refused=audit_sign_ins.provided.refused,
     )
     create_account = providers.Singleton(CreateAccount, users=users, hasher=hasher, clock=clock, is_common=is_common)
     change_account = providers.Singleton(
-        ChangeAccount, users=users, hasher=hasher, authenticate=authenticate, is_common=is_common
+        ChangeAccount, users=users, hasher=hasher, clock=clock, authenticate=authenticate, is_common=is_common
     )
     change_password = providers.Singleton(ChangePassword, authenticate=authenticate, change_account=change_account)
     sign_in = providers.Singleton(
@@ -201,9 +208,11 @@ async def running(container: Container) -> AsyncIterator[None]:
     """Start what has a life of its own, and stop it in the opposite order."""
     # Loaded before the first request comes.
     serving, shadow, history = container.serving_model(), container.score_in_shadow(), container.history()
+    auditor = container.audit_sign_ins()
     await serving.start()
     await history.start()
     await shadow.start()
+    await auditor.start()
     watcher = asyncio.create_task(container.authenticate().watch(), name="account-watcher")
     try:
         yield
@@ -211,6 +220,7 @@ async def running(container: Container) -> AsyncIterator[None]:
         watcher.cancel()
         with suppress(asyncio.CancelledError):
             await watcher
+        await auditor.stop()
         await shadow.stop()
         await history.stop()
         await serving.stop()

@@ -3,7 +3,7 @@
 Each port has one contract test file under `tests/contract`, which runs over all its adapters.
 """
 
-from collections.abc import AsyncIterable, AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Mapping, Sequence
 from datetime import date, datetime
 from typing import Protocol, runtime_checkable
 from uuid import UUID
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from churn.domain.account import Account, Role
 from churn.domain.activation import Activation, Agreement, ShadowScore
+from churn.domain.audit import AuditEntry, AuditEvent
 from churn.domain.employee import Employee
 from churn.domain.manifest import Manifest
 from churn.domain.outcome import Outcome, Subject
@@ -119,8 +120,8 @@ class HistoryFlush(Struct, frozen=True):
 class UserStore(Protocol):
     """Keeps the accounts."""
 
-    async def add(self, account: Account) -> None:
-        """Store a new account, durably.
+    async def add(self, account: Account, *, audit: AuditEvent | None = None) -> None:
+        """Store a new account, durably, and with it what the audit trail is to say: both, or neither.
 
         Raises:
             UsernameTaken: the name exists, also when two adds race.
@@ -143,8 +144,11 @@ class UserStore(Protocol):
         role: Role | UnsetType = UNSET,
         disabled: bool | UnsetType = UNSET,
         if_password_hash: str | UnsetType = UNSET,
+        audit: AuditEvent | None = None,
     ) -> Account:
         """Change what is given and return the account as it is now; announce it to `changes`.
+
+        What the audit trail is to say is stored with the change: both, or neither.
 
         With `if_password_hash`, nothing is changed unless the stored hash is that one: a rehash at
         sign-in must not undo a password change that happened meanwhile.
@@ -260,8 +264,8 @@ class ModelRegistry(Protocol):
         """Every entry, oldest first."""
         ...
 
-    async def append(self, activation: Activation) -> None:
-        """Add an entry, durably, and announce it to `changes`.
+    async def append(self, activation: Activation, *, audit: AuditEvent | None = None) -> None:
+        """Add an entry, durably, with what the audit trail is to say, and announce it to `changes`.
 
         Raises:
             ActivationConflict: its number is taken, also when two appends race; nothing is added.
@@ -298,8 +302,10 @@ class ShadowScores(Protocol):
 class OutcomeLog(Protocol):
     """Keeps what became of the people that predictions are about; a change is one more entry."""
 
-    async def append(self, outcomes: Sequence[Outcome]) -> int:
+    async def append(self, outcomes: Sequence[Outcome], *, audit: Callable[[int], AuditEvent]) -> int:
         """Add, all or none, those that say something else than the newest of their prediction; how many were added.
+
+        If any were, the audit trail gets what `audit` makes of their number, in the same transaction.
 
         What is said is `left` and `observed_on`. There is at most one outcome per prediction in `outcomes`; one of a
         prediction that is not in the history is left out. Of two appends at once, one comes first.
@@ -319,10 +325,10 @@ class OutcomeLog(Protocol):
 class ReviewLog(Protocol):
     """Keeps what people made of predictions; a change of mind is one more entry."""
 
-    async def append(self, review: Review) -> bool:
+    async def append(self, review: Review, *, audit: AuditEvent) -> bool:
         """Add `review`, unless the newest one says the same by the same account; whether it was added.
 
-        What is said is `decision` and `reason`.
+        What is said is `decision` and `reason`. If it was added, the audit trail gets `audit` in the same transaction.
 
         Raises:
             UnknownPrediction: the prediction is not in the history.
@@ -362,4 +368,21 @@ class TrafficCounts(Protocol):
 
         Right also when predictions are stored and deleted meanwhile, by any process.
         """
+        ...
+
+
+@runtime_checkable
+class AuditTrail(Protocol):
+    """Remembers who did what. It only grows, and its entries form one chain, whichever process appends."""
+
+    async def append(self, events: Sequence[AuditEvent]) -> None:
+        """Add `events`, in that order and side by side, durably; all or none."""
+        ...
+
+    async def page(self, *, before: int | None, limit: int) -> Sequence[AuditEntry]:
+        """At most `limit` entries, newest first, with numbers below `before`."""
+        ...
+
+    async def entries(self, *, after: int, limit: int) -> Sequence[AuditEntry]:
+        """At most `limit` entries, oldest first, with numbers above `after`; as they are stored, verified or not."""
         ...

@@ -51,8 +51,9 @@ async def test_an_added_account_can_sign_in(run, users, clock):
     assert PASSWORD not in result.output
     hasher = Argon2PasswordHasher(concurrency=1, queue_size=0)
     authenticate = Authenticate(
-        users=users, hasher=hasher, clock=clock, credential_ttl=0, failures_per_account=1, failures_per_address=1
-    )
+        users=users, hasher=hasher, clock=clock, credential_ttl=0, failures_per_account=1, failures_per_address=1,
+        on_refused=lambda *_, **__: None,
+    )  # fmt: skip
     assert (await authenticate("bruno", PASSWORD, "")).role is Role.ANALYST
     hasher.close()
 

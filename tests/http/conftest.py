@@ -71,7 +71,7 @@ async def new_database(postgres_url: str, migrations_dir: str, name: str) -> Set
     await engine.dispose()
     container = build_container(settings)
     for role, username in ACCOUNTS.items():
-        await container.create_account()(username, PASSWORD, role)
+        await container.create_account()(username, PASSWORD, role, by="tests")
     await container.engine().dispose()
     return settings
 

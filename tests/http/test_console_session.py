@@ -161,14 +161,14 @@ async def test_a_session_ends_everywhere_when_its_account_changes(own, change):
     """In every process at once, by whichever the account is changed."""
     app, container, settings = own
     username = f"anne{len(change)}{'p' if 'password' in change else 'd'}"
-    await container.create_account()(username, PASSWORD, Role.ANALYST)
+    await container.create_account()(username, PASSWORD, Role.ANALYST, by="tests")
     other = create_app(settings)
     async with lifespan(other):
         here, there = Browser(app), Browser(other)
         for browser in (here, there):
             await browser.sign_in(username, PASSWORD)
             assert await is_in(browser)
-        await container.change_account()(username, **change)
+        await container.change_account()(username, by="tests", **change)
         assert not await is_in(here)
         assert not await is_in(there)
 

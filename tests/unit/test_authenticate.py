@@ -69,6 +69,7 @@ def make(users, hasher, clock):
             "credential_ttl": TTL,
             "failures_per_account": PER_ACCOUNT,
             "failures_per_address": PER_ADDRESS,
+            "on_refused": lambda *_, **__: None,
         }
         return Authenticate(**parts | changes)
 

@@ -48,6 +48,7 @@ def make_sign_in(users, sessions, clock):
             credential_ttl=60,
             failures_per_account=3,
             failures_per_address=10,
+            on_refused=lambda *_, **__: None,
         )
         return SignIn(authenticate=authenticate, sessions=sessions, clock=clock, limits=LIMITS)
 

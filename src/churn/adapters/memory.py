@@ -8,7 +8,7 @@ import operator
 import os
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterable, AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from churn.domain.account import Account, Role
 from churn.domain.activation import Activation, Agreement, ShadowScore
+from churn.domain.audit import GENESIS, AuditEntry, AuditEvent, link
 from churn.domain.employee import Employee
 from churn.domain.errors import (
     ActivationConflict,
@@ -120,18 +121,46 @@ def _meets(prediction: Prediction, criteria: HistoryFilter) -> bool:
     )
 
 
+class MemoryAuditTrail:
+    """Fills the port `AuditTrail`; forgets everything with the process."""
+
+    def __init__(self) -> None:
+        self._entries: list[AuditEntry] = []
+
+    def remember(self, *events: AuditEvent | None) -> None:
+        """Add `events`, but for None, for the other twins, whose changes come with them."""
+        for event in filter(None, events):
+            previous = self._entries[-1].hash if self._entries else GENESIS
+            self._entries.append(link(event, number=len(self._entries) + 1, previous=previous))
+
+    async def append(self, events: Sequence[AuditEvent]) -> None:
+        """See the port."""
+        self.remember(*events)
+
+    async def page(self, *, before: int | None, limit: int) -> Sequence[AuditEntry]:
+        """See the port."""
+        return self._entries[: None if before is None else before - 1][::-1][:limit]
+
+    async def entries(self, *, after: int, limit: int) -> Sequence[AuditEntry]:
+        """See the port."""
+        return self._entries[after:][:limit]
+
+
 class MemoryUserStore:
     """Fills the port `UserStore`; forgets everything with the process."""
 
-    def __init__(self) -> None:
+    def __init__(self, trail: MemoryAuditTrail | None = None) -> None:
+        """`trail` gets what the audit is to say."""
+        self._trail = trail or MemoryAuditTrail()
         self._accounts: dict[str, Account] = {}
         self._listeners: set[asyncio.Queue[str | None]] = set()
 
-    async def add(self, account: Account) -> None:
+    async def add(self, account: Account, *, audit: AuditEvent | None = None) -> None:
         """See the port."""
         if account.username in self._accounts:
             raise UsernameTaken(account.username)
         self._accounts[account.username] = account
+        self._trail.remember(audit)
 
     async def get(self, username: str) -> Account | None:
         """See the port."""
@@ -149,6 +178,7 @@ class MemoryUserStore:
         role: Role | UnsetType = UNSET,
         disabled: bool | UnsetType = UNSET,
         if_password_hash: str | UnsetType = UNSET,
+        audit: AuditEvent | None = None,
     ) -> Account:
         """See the port."""
         account = self._accounts.get(username)
@@ -162,6 +192,7 @@ class MemoryUserStore:
             ):
                 raise LastAdmin(username)
             account = self._accounts[username] = changed
+            self._trail.remember(audit)
             for listener in self._listeners:
                 listener.put_nowait(username)
         return account
@@ -338,7 +369,9 @@ class MemoryModelCatalogue:
 class MemoryModelRegistry:
     """Fills the port `ModelRegistry`; forgets everything with the process."""
 
-    def __init__(self) -> None:
+    def __init__(self, trail: MemoryAuditTrail | None = None) -> None:
+        """`trail` gets what the audit is to say."""
+        self._trail = trail or MemoryAuditTrail()
         self._log: list[Activation] = []
         self._listeners: set[asyncio.Queue[object]] = set()
 
@@ -350,11 +383,12 @@ class MemoryModelRegistry:
         """See the port."""
         return self._log.copy()
 
-    async def append(self, activation: Activation) -> None:
+    async def append(self, activation: Activation, *, audit: AuditEvent | None = None) -> None:
         """See the port."""
         if activation.number <= len(self._log):
             raise ActivationConflict
         self._log.append(activation)
+        self._trail.remember(audit)
         for listener in self._listeners:
             listener.put_nowait(None)
 
@@ -411,12 +445,13 @@ class MemoryShadowScores:
 class MemoryOutcomeLog:
     """Fills the port `OutcomeLog`; forgets everything with the process."""
 
-    def __init__(self, history: MemoryHistoryRepository) -> None:
-        """`history` has the predictions that were answered."""
+    def __init__(self, history: MemoryHistoryRepository, trail: MemoryAuditTrail | None = None) -> None:
+        """`history` has the predictions that were answered; `trail` gets what the audit is to say."""
         self._history = history
+        self._trail = trail or MemoryAuditTrail()
         self._log: defaultdict[UUID, list[Outcome]] = defaultdict(list)
 
-    async def append(self, outcomes: Sequence[Outcome]) -> int:
+    async def append(self, outcomes: Sequence[Outcome], *, audit: Callable[[int], AuditEvent]) -> int:
         """See the port."""
         added = 0
         for outcome in outcomes:
@@ -426,6 +461,7 @@ class MemoryOutcomeLog:
             if not log or (log[-1].left, log[-1].observed_on) != (outcome.left, outcome.observed_on):
                 log.append(outcome)
                 added += 1
+        self._trail.remember(audit(added) if added else None)
         return added
 
     async def of(self, prediction_id: UUID) -> Sequence[Outcome]:
@@ -451,12 +487,13 @@ class MemoryOutcomeLog:
 class MemoryReviewLog:
     """Fills the port `ReviewLog`; forgets everything with the process."""
 
-    def __init__(self, history: MemoryHistoryRepository) -> None:
-        """`history` has the predictions that were answered."""
+    def __init__(self, history: MemoryHistoryRepository, trail: MemoryAuditTrail | None = None) -> None:
+        """`history` has the predictions that were answered; `trail` gets what the audit is to say."""
         self._history = history
+        self._trail = trail or MemoryAuditTrail()
         self._log: defaultdict[UUID, list[Review]] = defaultdict(list)
 
-    async def append(self, review: Review) -> bool:
+    async def append(self, review: Review, *, audit: AuditEvent) -> bool:
         """See the port."""
         if await self._history.get(review.prediction_id) is None:
             raise UnknownPrediction(review.prediction_id)
@@ -464,6 +501,7 @@ class MemoryReviewLog:
         if log and replace(log[-1], reviewed_at=review.reviewed_at) == review:
             return False
         log.append(review)
+        self._trail.remember(audit)
         return True
 
     async def of(self, prediction_id: UUID) -> Sequence[Review]:

@@ -2,6 +2,7 @@
 
 import click
 
+from churn.cli.audit import audit
 from churn.cli.migrate import migrate
 from churn.cli.models import models
 from churn.cli.monitor import monitor
@@ -19,6 +20,7 @@ def main() -> None:
     """
 
 
+main.add_command(audit)
 main.add_command(migrate)
 main.add_command(models)
 main.add_command(monitor)

@@ -1,6 +1,5 @@
 """`churn models`."""
 
-import getpass
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import msgspec
 
 from churn.adapters.joblib_model.bundle import CARD
 from churn.cli.database import settings_or_exit
-from churn.cli.run import run
+from churn.cli.run import actor, run
 from churn.container import Container
 from churn.domain.activation import Activation, Reason
 from churn.domain.errors import ModelUnavailable
@@ -115,11 +114,7 @@ def shadow(version: str | None, reason: str, *, off: bool) -> None:
 
 
 def _decide(decision: Callable[[Container, str], Awaitable[Activation]]) -> None:
-    try:
-        who = f"cli:{getpass.getuser()}"
-    except OSError:  # a container's user need not have a name
-        who = "cli:"
-    click.echo(_told(run(lambda container: decision(container, who))))
+    click.echo(_told(run(lambda container: decision(container, actor()))))
 
 
 def _told(entry: Activation) -> str:

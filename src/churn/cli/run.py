@@ -1,6 +1,7 @@
 """How a command does its work: on the parts of the service, and on its database, brought up to date."""
 
 import asyncio
+import getpass
 from collections.abc import Awaitable, Callable
 
 import click
@@ -19,6 +20,14 @@ def run[T](work: Callable[[Container], Awaitable[T]]) -> T:
             return asyncio.run(_work(settings, work))
     except ChurnError as error:
         raise click.ClickException(str(error)) from error
+
+
+def actor() -> str:
+    """Who runs the command, as the log of activations and the audit trail name them."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except OSError:  # a container's user need not have a name
+        return "cli:"
 
 
 async def _work[T](settings: Settings, work: Callable[[Container], Awaitable[T]]) -> T:

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from churn.cli.database import database, settings_or_exit
 from churn.cli.migrate import migrate_database
+from churn.cli.run import actor
 from churn.container import build_container
 from churn.domain.account import Role
 from churn.domain.errors import ChurnError, UsernameTaken
@@ -96,7 +97,7 @@ async def _create_first_account(settings: Settings) -> str | None:
             return None
         password = settings.admin_password or secrets.token_urlsafe(_GENERATED_BYTES)
         try:
-            await container.create_account()(settings.admin_username, password, Role.ADMIN)
+            await container.create_account()(settings.admin_username, password, Role.ADMIN, by=actor())
         except UsernameTaken:  # another replica starts at the same time, and was first
             return None
         return None if settings.admin_password else password

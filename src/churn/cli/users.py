@@ -5,7 +5,7 @@ import sys
 import click
 from msgspec import UNSET, UnsetType
 
-from churn.cli.run import run
+from churn.cli.run import actor, run
 from churn.domain.account import Account, Role
 
 
@@ -31,7 +31,7 @@ def users() -> None:
 def add(username: str, role: str) -> None:
     """Create an account."""
     password = _read_password()
-    account = run(lambda container: container.create_account()(username, password, Role(role)))
+    account = run(lambda container: container.create_account()(username, password, Role(role), by=actor()))
     click.echo(f"{account.username} is created, as {account.role}")
 
 
@@ -68,7 +68,7 @@ def list_() -> None:
 
 
 def _change(username: str, *, password: str | UnsetType = UNSET, disabled: bool | UnsetType = UNSET) -> Account:
-    return run(lambda container: container.change_account()(username, password=password, disabled=disabled))
+    return run(lambda container: container.change_account()(username, by=actor(), password=password, disabled=disabled))
 
 
 def _read_password() -> str:

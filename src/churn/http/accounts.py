@@ -130,10 +130,14 @@ class AccountController(Controller):
         operation_class=TrueOperation,
         responses=problem_responses(401, 403, 409, 413, 415, 422, 429, 503),
     )
-    async def create(self, data: JSONBody[NewAccount], create_account: NamedDependency[CreateAccount]) -> AccountView:
+    async def create(
+        self, request: AccountRequest, data: JSONBody[NewAccount], create_account: NamedDependency[CreateAccount]
+    ) -> AccountView:
         """The new account."""
         with _weakness_of("password"):
-            return AccountView.of(await create_account(data.username, data.password, data.role))
+            return AccountView.of(
+                await create_account(data.username, data.password, data.role, by=request.user.username)
+            )
 
     @patch(
         "/{username:str}",
@@ -150,6 +154,7 @@ class AccountController(Controller):
     )
     async def change(
         self,
+        request: AccountRequest,
         username: Annotated[str, PathParameter(description="Nom du compte.")],
         data: JSONBody[AccountChange],
         change_account: NamedDependency[ChangeAccount],
@@ -157,7 +162,13 @@ class AccountController(Controller):
         """The account as it is now."""
         with _weakness_of("password"):
             return AccountView.of(
-                await change_account(username, password=data.password, role=data.role, disabled=data.disabled)
+                await change_account(
+                    username,
+                    by=request.user.username,
+                    password=data.password,
+                    role=data.role,
+                    disabled=data.disabled,
+                )
             )
 
     @get(

@@ -8,6 +8,7 @@ from litestar.types import ASGIApp
 
 from churn.container import build_container, running
 from churn.http.accounts import AccountController
+from churn.http.audit import AuditController
 from churn.http.authentication import BasicAuthentication
 from churn.http.connection import ChurnRequest
 from churn.http.console.router import console
@@ -53,6 +54,7 @@ def create_app(settings: Settings) -> ASGIApp:
             ModelController,
             MonitoringController,
             AccountController,
+            AuditController,
             HealthController,
             Router("/", route_handlers=[MetricsController], opt={"exclude_from_auth": settings.metrics_public}),
             landing,

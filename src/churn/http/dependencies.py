@@ -43,5 +43,6 @@ def dependencies(container: Container, metrics: Metrics) -> Mapping[str, Provide
         "shadow_model": provide(container.shadow_model),
         "sign_in": provide(container.sign_in),
         "sign_out": provide(container.sign_out),
+        "trail": provide(container.trail),
         "users": provide(container.users),
     }

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from msgspec import UNSET, UnsetType
 
 from churn.domain.account import Account, Role, check_username
+from churn.domain.audit import Action, AuditEvent
 from churn.domain.password import check_password
 from churn.ports import Clock, PasswordHasher, UserStore
 from churn.use_cases.authenticate import Authenticate
@@ -22,8 +23,8 @@ class CreateAccount:
         self._clock = clock
         self._is_common = is_common
 
-    async def __call__(self, username: str, password: str, role: Role) -> Account:
-        """The new account, enabled.
+    async def __call__(self, username: str, password: str, role: Role, *, by: str) -> Account:
+        """The new account, enabled, created by the account `by`.
 
         Raises:
             InvalidUsername: no account can have that name.
@@ -39,7 +40,14 @@ class CreateAccount:
             password_hash=await self._hasher.hash(password),
             created_at=self._clock.now(),
         )
-        await self._users.add(account)
+        event = AuditEvent(
+            at=account.created_at,
+            account=by,
+            action=Action.ACCOUNT_CREATED,
+            subject=username,
+            details={"role": role.value},
+        )
+        await self._users.add(account, audit=event)
         return account
 
 
@@ -47,11 +55,18 @@ class ChangeAccount:
     """Gives an account another password or role, disables it, or enables it again."""
 
     def __init__(
-        self, *, users: UserStore, hasher: PasswordHasher, authenticate: Authenticate, is_common: Callable[[str], bool]
+        self,
+        *,
+        users: UserStore,
+        hasher: PasswordHasher,
+        clock: Clock,
+        authenticate: Authenticate,
+        is_common: Callable[[str], bool],
     ) -> None:
         """`is_common` tells whether a password is among those that attackers try first."""
         self._users = users
         self._hasher = hasher
+        self._clock = clock
         self._authenticate = authenticate
         self._is_common = is_common
 
@@ -59,11 +74,12 @@ class ChangeAccount:
         self,
         username: str,
         *,
+        by: str,
         password: str | UnsetType = UNSET,
         role: Role | UnsetType = UNSET,
         disabled: bool | UnsetType = UNSET,
     ) -> Account:
-        """The account with what is given changed; what is remembered of it is void.
+        """The account with what is given changed by the account `by`; what is remembered of it is void.
 
         Raises:
             UnknownAccount: nobody has that name.
@@ -75,8 +91,19 @@ class ChangeAccount:
         if password is not UNSET:
             password = check_password(password, username=username, is_common=self._is_common)
             password_hash = await self._hasher.hash(password)
+        # That there is a new password, never which.
+        changes = {"password": UNSET if password is UNSET else True, "role": role, "disabled": disabled}
+        event = AuditEvent(
+            at=self._clock.now(),
+            account=by,
+            action=Action.ACCOUNT_CHANGED,
+            subject=username,
+            details={name: value for name, value in changes.items() if value is not UNSET},
+        )
         try:
-            return await self._users.update(username, password_hash=password_hash, role=role, disabled=disabled)
+            return await self._users.update(
+                username, password_hash=password_hash, role=role, disabled=disabled, audit=event
+            )
         finally:
             # Other processes hear of it; here it holds before the answer is out.
             self._authenticate.distrust(username)
@@ -99,4 +126,4 @@ class ChangePassword:
             Unavailable: the password may or may not have been changed.
         """
         await self._authenticate(username, current, address)
-        return await self._change_account(username, password=new)
+        return await self._change_account(username, by=username, password=new)

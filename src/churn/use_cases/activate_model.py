@@ -1,12 +1,19 @@
 """Which versions are to serve from now on? Each decision is recorded, and takes effect in every process."""
 
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec.structs import replace
 
 from churn.domain.activation import Activation, rollback_target
+from churn.domain.audit import Action, AuditEvent
 from churn.domain.errors import AlreadyActive, ModelUnavailable, NothingToUndo
 from churn.ports import Clock, ModelCatalogue, ModelRegistry
+
+_AUDITED: Final = {
+    "activate": Action.MODEL_ACTIVATED,
+    "roll_back": Action.MODEL_ROLLED_BACK,
+    "shadow": Action.MODEL_SHADOWED,
+}
 
 
 class _Decision:
@@ -47,7 +54,14 @@ class _Decision:
     async def _record(self, entry: Activation) -> Activation:
         # A version that is to answer cannot be its own shadow.
         entry = replace(entry, shadow=None if entry.shadow == entry.version else entry.shadow)
-        await self._registry.append(entry)
+        event = AuditEvent(
+            at=entry.at,
+            account=entry.account,
+            action=_AUDITED[entry.action],
+            subject=entry.shadow if entry.action == "shadow" else entry.version,
+            details={"activation": entry.number},
+        )
+        await self._registry.append(entry, audit=event)
         return entry
 
 

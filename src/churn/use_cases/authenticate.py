@@ -9,7 +9,7 @@ from hmac import compare_digest
 from ipaddress import IPv6Address, IPv6Network, ip_address
 from math import inf
 from secrets import token_bytes
-from typing import Final, Never
+from typing import Final, Never, Protocol
 
 from msgspec import Struct
 
@@ -24,6 +24,14 @@ FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 10.0
 
 _logger = logging.getLogger(__name__)
+
+
+class Refused(Protocol):
+    """Is told of a sign-in that was refused; `throttled`: before anything was verified."""
+
+    def __call__(self, username: str, address: str, *, throttled: bool) -> None:
+        """Must not fail, nor take its time."""
+        ...
 
 
 class _Verified(Struct):
@@ -55,16 +63,19 @@ class Authenticate:
         credential_ttl: float,
         failures_per_account: int,
         failures_per_address: int,
+        on_refused: Refused,
         capacity: int = 10_000,
     ) -> None:
         """A credential is fresh for `credential_ttl` seconds, and not remembered at all when that is 0.
 
-        Failures are per minute. `capacity` bounds the credentials, the accounts and the addresses in memory.
+        Failures are per minute. `on_refused` is told of every attempt that is refused. `capacity` bounds the
+        credentials, the accounts and the addresses in memory.
         """
         self._users = users
         self._hasher = hasher
         self._clock = clock
         self._ttl = credential_ttl
+        self._on_refused = on_refused
         self._capacity = capacity
         self._accounts = Throttle(failures_per_account, capacity=capacity)
         self._addresses = Throttle(failures_per_address, capacity=capacity)
@@ -84,6 +95,7 @@ class Authenticate:
             Unavailable: it cannot be told now.
         """
         if len(username) > MAX_USERNAME_LENGTH or len(password) > MAX_LENGTH:
+            self._on_refused(username[:MAX_USERNAME_LENGTH], address, throttled=False)
             raise InvalidCredentials
         seal = self._seal(username, password)
         known = self._verified.get(username)
@@ -102,6 +114,7 @@ class Authenticate:
         # Shielded: the verification is booked, and serves the others, even if this client goes away.
         account = await asyncio.shield(task)
         if account is None:
+            self._on_refused(username, address, throttled=False)
             raise InvalidCredentials
         return account
 
@@ -137,6 +150,7 @@ class Authenticate:
         network = _network(address)
         wait = max(self._accounts.wait(username, now), self._addresses.wait(network, now))
         if wait > 0:
+            self._on_refused(username, address, throttled=True)
             raise TooManyAttempts(wait)
         self._accounts.charge(username, now)
         self._addresses.charge(network, now)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from churn.domain.audit import Action, AuditEvent
 from churn.domain.errors import OutcomesRefused, ReportFault, UnknownPrediction
 from churn.domain.outcome import Outcome, Subject, concerned, impossible_day
 from churn.ports import Clock, OutcomeLog
@@ -56,7 +57,14 @@ class RecordOutcome:
         outcome = Outcome(
             prediction_id=prediction_id, left=left, observed_on=observed_on, recorded_at=now, account=account
         )
-        await self._outcomes.append([outcome])
+        event = AuditEvent(
+            at=now,
+            account=account,
+            action=Action.OUTCOMES_RECORDED,
+            subject=str(prediction_id),
+            details={"recorded": 1},
+        )
+        await self._outcomes.append([outcome], audit=lambda _: event)
         for newest in await self._outcomes.of(prediction_id):
             return newest
         raise UnknownPrediction(prediction_id)
@@ -122,7 +130,15 @@ class RecordOutcomes:
                 )
         if faults:
             raise OutcomesRefused(faults)
-        recorded = await self._outcomes.append(list(said.values()))
+        recorded = await self._outcomes.append(
+            list(said.values()),
+            audit=lambda added: AuditEvent(
+                at=now,
+                account=account,
+                action=Action.OUTCOMES_RECORDED,
+                details={"reports": len(reports), "recorded": added},
+            ),
+        )
         return Recorded(
             reports=len(reports),
             recorded=recorded,

@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+from churn.domain.audit import Action, AuditEvent
 from churn.domain.errors import UnknownPrediction
 from churn.domain.review import Decision, Review
 from churn.ports import Clock, ReviewLog
@@ -21,14 +22,16 @@ class ReviewPrediction:
             UnknownPrediction: there is none of that id.
             Unavailable: it may or may not have been recorded; saying it again is safe.
         """
-        review = Review(
-            prediction_id=prediction_id,
-            decision=decision,
-            reason=reason,
-            reviewed_at=self._clock.now(),
+        now = self._clock.now()
+        review = Review(prediction_id=prediction_id, decision=decision, reason=reason, reviewed_at=now, account=account)
+        event = AuditEvent(
+            at=now,
             account=account,
+            action=Action.PREDICTION_REVIEWED,
+            subject=str(prediction_id),
+            details={"decision": decision.value},
         )
-        await self._reviews.append(review)
+        await self._reviews.append(review, audit=event)
         for newest in await self._reviews.of(prediction_id):
             return newest
         raise UnknownPrediction(prediction_id)  # erased meanwhile

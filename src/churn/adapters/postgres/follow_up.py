@@ -1,6 +1,6 @@
 """What became of predictions, and what people made of them, in PostgreSQL."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, date, datetime, time
 from typing import Any, Final
 from uuid import UUID
@@ -10,10 +10,12 @@ from sqlalchemy import Date, Row, cast, func, insert, or_, select, text, true
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from churn.adapters.postgres.audit import remember
 from churn.adapters.postgres.engine import storage_errors
 from churn.adapters.postgres.tables import outcome as outcomes
 from churn.adapters.postgres.tables import prediction
 from churn.adapters.postgres.tables import review as reviews
+from churn.domain.audit import AuditEvent
 from churn.domain.errors import UnknownPrediction
 from churn.domain.outcome import Outcome, Subject
 from churn.domain.review import Decision, Review, ReviewRates
@@ -39,13 +41,15 @@ class PostgresOutcomeLog:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def append(self, outcomes: Sequence[Outcome]) -> int:
+    async def append(self, outcomes: Sequence[Outcome], *, audit: Callable[[int], AuditEvent]) -> int:
         """See the port."""
         columns = {name: [getattr(entry, name) for entry in outcomes] for name in Outcome.__struct_fields__}
         with storage_errors():
             async with self._engine.begin() as connection:
                 await _lock(connection, columns["prediction_id"])
-                return (await connection.execute(_APPEND, columns)).rowcount
+                added = (await connection.execute(_APPEND, columns)).rowcount
+                await remember(connection, audit(added) if added else None)
+                return added
 
     async def of(self, prediction_id: UUID) -> Sequence[Outcome]:
         """See the port."""
@@ -98,7 +102,7 @@ class PostgresReviewLog:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def append(self, review: Review) -> bool:
+    async def append(self, review: Review, *, audit: AuditEvent) -> bool:
         """See the port."""
         said = msgspec.structs.asdict(review) | {"decision": review.decision.value}
         newest = (
@@ -118,6 +122,7 @@ class PostgresReviewLog:
                     return False
                 number = 1 if last is None else last.number + 1
                 await connection.execute(insert(reviews).values(number=number, **said))
+                await remember(connection, audit)
         return True
 
     async def of(self, prediction_id: UUID) -> Sequence[Review]:

@@ -9,10 +9,12 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from churn.adapters.postgres.announcements import announcements
+from churn.adapters.postgres.audit import remember
 from churn.adapters.postgres.engine import storage_errors
 from churn.adapters.postgres.tables import model_activation as log
 from churn.adapters.postgres.tables import prediction, shadow_score
 from churn.domain.activation import Activation, Agreement, ShadowScore
+from churn.domain.audit import AuditEvent
 from churn.domain.errors import ActivationConflict
 from churn.domain.prediction import Risk
 
@@ -53,7 +55,7 @@ class PostgresModelRegistry:
                 rows = (await connection.execute(select(log).order_by(log.c.number))).all()
         return [_from_row(row) for row in rows]
 
-    async def append(self, activation: Activation) -> None:
+    async def append(self, activation: Activation, *, audit: AuditEvent | None = None) -> None:
         """See the port."""
         with storage_errors():
             try:
@@ -61,6 +63,7 @@ class PostgresModelRegistry:
                     await connection.execute(insert(log).values(msgspec.structs.asdict(activation)))
                     # Delivered when this commits, so whoever hears it can read the entry.
                     await connection.execute(select(func.pg_notify(CHANNEL, "")))
+                    await remember(connection, audit)
             except IntegrityError as error:
                 raise ActivationConflict from error
 

@@ -22,6 +22,7 @@ from sqlalchemy import (
     func,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
 metadata = MetaData(
     naming_convention={
@@ -164,4 +165,18 @@ traffic_count = Table(
     Column("writer", Uuid, primary_key=True, comment="A process, or all zeros for what is no process's own."),
     Column("counts", ARRAY(Integer), nullable=False, comment="As churn.domain.traffic.Binning lays them out."),
     postgresql_with={"fillfactor": "50"},
+)
+
+# Only grows: a trigger of the migration refuses everything but INSERT and SELECT.
+audit_entry = Table(
+    "audit_entry",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("account", Text),
+    Column("action", Text, nullable=False),
+    Column("subject", Text),
+    Column("details", JSONB, nullable=False),
+    Column("hash", LargeBinary, nullable=False, comment="SHA-256 over the entry and the hash before it."),
+    CheckConstraint("number > 0", name="number"),
 )

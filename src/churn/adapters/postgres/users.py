@@ -10,9 +10,11 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from churn.adapters.postgres.announcements import announcements
+from churn.adapters.postgres.audit import remember
 from churn.adapters.postgres.engine import storage_errors
 from churn.adapters.postgres.tables import account as table
 from churn.domain.account import Account, Role, is_username
+from churn.domain.audit import AuditEvent
 from churn.domain.errors import LastAdmin, UnknownAccount, UsernameTaken
 
 #: Of `NOTIFY`; the payload is the username. Every release must keep it: old and new run side by side.
@@ -27,14 +29,14 @@ class PostgresUserStore:
         self._engine = engine
         self._keepalive = keepalive
 
-    async def add(self, account: Account) -> None:
+    async def add(self, account: Account, *, audit: AuditEvent | None = None) -> None:
         """See the port."""
         statement = insert(table).values(msgspec.structs.asdict(account)).on_conflict_do_nothing().returning(table)
         with storage_errors():
             async with self._engine.begin() as connection:
-                added = (await connection.execute(statement)).one_or_none()
-        if added is None:
-            raise UsernameTaken(account.username)
+                if (await connection.execute(statement)).one_or_none() is None:
+                    raise UsernameTaken(account.username)
+                await remember(connection, audit)
 
     async def get(self, username: str) -> Account | None:
         """See the port."""
@@ -62,6 +64,7 @@ class PostgresUserStore:
         role: Role | UnsetType = UNSET,
         disabled: bool | UnsetType = UNSET,
         if_password_hash: str | UnsetType = UNSET,
+        audit: AuditEvent | None = None,
     ) -> Account:
         """See the port."""
         if not is_username(username):
@@ -82,6 +85,7 @@ class PostgresUserStore:
                 row = (await connection.execute(statement)).one_or_none()
                 if row is not None:
                     await connection.execute(select(func.pg_notify(CHANNEL, username)))
+                    await remember(connection, audit)
                     return _from_row(row)
                 account = await _read(connection, username)
         if account is None:

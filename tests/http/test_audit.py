@@ -1,0 +1,115 @@
+"""`GET /audit`: who did what."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+import uuid_utils.compat
+from tests.builders import LEAVER
+from tests.http.conftest import ACCOUNTS, PASSWORD, Serve
+from tests.http.problem import problem_of
+
+from churn.domain.account import Role
+
+
+async def newest(admin: httpx.AsyncClient, limit: int = 20) -> list[dict[str, Any]]:
+    response = await admin.get("/audit", params={"limit": limit})
+    assert response.status_code == 200, response.text
+    return response.json()["items"]
+
+
+async def told(admin: httpx.AsyncClient, action: str) -> dict[str, Any]:
+    """The newest entry of `action`."""
+    return next(entry for entry in await newest(admin) if entry["action"] == action)
+
+
+async def test_is_for_admins(client: httpx.AsyncClient) -> None:
+    """An analyst may not read it."""
+    problem_of(await client.get("/audit"), 403)
+
+
+async def test_pages_hold_each_entry_once_newest_first(client: httpx.AsyncClient, admin: httpx.AsyncClient) -> None:
+    """The cursor leads through the whole trail; each entry has a number, and the last page has no cursor."""
+    for _ in range(5):
+        id_ = (await client.post("/predict", json=LEAVER)).json()["id"]
+        await client.post(f"/predictions/{id_}/review", json={"decision": "accepted", "reason": "oui"})
+    numbers: list[int] = []
+    page: dict[str, Any] = {"next_cursor": None}
+    while page["next_cursor"] or not numbers:
+        parameters = {"limit": 4} | ({"cursor": page["next_cursor"]} if page["next_cursor"] else {})
+        page = (await admin.get("/audit", params=parameters)).json()
+        numbers += [entry["number"] for entry in page["items"]]
+    assert numbers == list(range(numbers[0], 0, -1))
+    assert numbers[0] >= 5
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("cursor", 0), ("cursor", "x"), ("cursor", "null"), ("cursor", 2**63), ("limit", 1001), ("limit", "null")],
+)
+async def test_a_parameter_that_makes_no_sense_is_named(admin: httpx.AsyncClient, name: str, value: object) -> None:
+    """As anywhere else."""
+    problem = problem_of(await admin.get("/audit", params={name: value}), 422)
+    assert [error["parameter"] for error in problem["errors"]] == [name]
+
+
+async def test_accounts_are_audited(admin: httpx.AsyncClient) -> None:
+    """Who created or changed which one, and what; never a password."""
+    name = f"u{uuid_utils.compat.uuid7().hex[:20]}"
+    secret = "une phrase de passe bien longue"
+    await admin.post("/users", json={"username": name, "password": secret, "role": "analyst"})
+    created = await told(admin, "account-created")
+    assert (created["account"], created["subject"], created["details"]) == ("root", name, {"role": "analyst"})
+    await admin.patch(f"/users/{name}", json={"password": secret + "!", "disabled": True})
+    changed = await told(admin, "account-changed")
+    assert (changed["account"], changed["subject"]) == ("root", name)
+    assert changed["details"] == {"password": True, "disabled": True}
+    before = (await newest(admin, 1))[0]["number"]
+    await admin.patch(f"/users/{name}x", json={"disabled": True})
+    assert (await newest(admin, 1))[0]["number"] == before
+    assert secret not in str(await newest(admin))
+
+
+async def test_outcomes_and_reviews_are_audited(client: httpx.AsyncClient, admin: httpx.AsyncClient) -> None:
+    """By prediction, or by number when they come in a list; without the pseudonym or the reason."""
+    reference = f"E-{uuid_utils.compat.uuid7().hex}"
+    id_ = (await client.post("/predict", json=LEAVER | {"employee_ref": reference})).json()["id"]
+    today = datetime.now(UTC).date().isoformat()
+    await client.post(f"/predictions/{id_}/outcome", json={"left": False, "observed_on": today})
+    entry = await told(admin, "outcomes-recorded")
+    assert (entry["account"], entry["subject"], entry["details"]) == ("anne", id_, {"recorded": 1})
+    await client.post("/outcomes", json=[{"employee_ref": reference, "left": True, "observed_on": today}])
+    entry = await told(admin, "outcomes-recorded")
+    assert (entry["subject"], entry["details"]) == (None, {"reports": 1, "recorded": 1})
+    await client.post(f"/predictions/{id_}/review", json={"decision": "dismissed", "reason": "Mme Dupont a dit non"})
+    entry = await told(admin, "prediction-reviewed")
+    assert (entry["account"], entry["subject"], entry["details"]) == ("anne", id_, {"decision": "dismissed"})
+    text = str(await newest(admin))
+    assert reference not in text
+    assert "Dupont" not in text
+
+
+async def test_refused_sign_ins_are_audited(serve: Serve, admin: httpx.AsyncClient) -> None:
+    """At the latest when the service stops, with the account but not the password that was tried."""
+    async with serve(failed_logins_per_account=2) as client:
+        for _ in range(4):
+            await client.get("/users/me", auth=(ACCOUNTS[Role.ADMIN], "not " + PASSWORD))
+    failed, throttled = await told(admin, "sign-in-failed"), await told(admin, "sign-in-throttled")
+    assert (failed["account"], failed["subject"], failed["details"]["times"]) == (None, "root", 2)
+    assert (throttled["account"], throttled["subject"], throttled["details"]["times"]) == (None, "root", 2)
+    assert "not " + PASSWORD not in str(await newest(admin))
+
+
+async def test_many_bad_sign_ins_are_few_entries(serve: Serve, admin: httpx.AsyncClient) -> None:
+    """500 at once, each under another name, leave a handful of entries, and their number."""
+    before = (await newest(admin, 1))[0]["number"]
+    async with serve() as client:
+        responses = await asyncio.gather(*(client.get("/users/me", auth=(f"guess{n}", "x")) for n in range(500)))
+        assert (await client.get("/users/me")).status_code == 200
+    assert {response.status_code for response in responses} <= {401, 429, 503}
+    entries = [entry for entry in await newest(admin) if entry["number"] > before]
+    assert 1 <= len(entries) <= 4
+    answered = sum(response.status_code != 503 for response in responses)
+    assert sum(entry["details"]["times"] for entry in entries) == answered
