@@ -1,6 +1,8 @@
 """The command line: what it offers, and how it refuses. Nothing here starts a service."""
 
 import socket
+import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -46,6 +48,13 @@ def test_every_command_explains_itself(run, words: tuple[str, ...]) -> None:
     for parameter in command.params:
         if isinstance(parameter, click.Option):
             assert parameter.help, parameter.name
+
+
+def test_what_needs_no_model_does_not_wait_for_scikit_learn() -> None:
+    """A command that loads no model, such as `--help`, does not import scikit-learn, which takes most of a second."""
+    program = "import sys, churn.cli; print('sklearn' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "False"
 
 
 def test_tells_its_version(run) -> None:

@@ -7,7 +7,9 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 from contextlib import ExitStack
+from importlib import import_module
 from types import FrameType
 from typing import Final
 
@@ -45,6 +47,8 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
     _check_address(settings.host, settings.port)
     # uvicorn stops cleanly at SIGTERM, then lets the signal take its course: here, to the end of this function.
     signal.signal(signal.SIGTERM, _exit)
+    # Imported while PostgreSQL starts, which takes as long: the model needs it, and nothing before.
+    threading.Thread(target=import_module, args=("sklearn.base",), daemon=True).start()
     with ExitStack() as stack:
         settings = stack.enter_context(database(settings))
         try:
