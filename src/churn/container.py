@@ -33,6 +33,7 @@ from churn.use_cases.authenticate import Authenticate
 from churn.use_cases.check_readiness import CheckReadiness, Condition
 from churn.use_cases.compare_models import CompareModels
 from churn.use_cases.predict_attrition import PredictAttrition
+from churn.use_cases.predict_workforce import PredictWorkforce
 from churn.use_cases.read_prediction import ReadPrediction
 from churn.use_cases.rebuild_counts import RebuildCounts
 from churn.use_cases.record_outcomes import RecordOutcome, RecordOutcomes
@@ -41,6 +42,7 @@ from churn.use_cases.review_prediction import ReviewPrediction
 from churn.use_cases.score_in_shadow import Outcome, ScoreInShadow
 from churn.use_cases.serving_model import Serving, ServingModel
 from churn.use_cases.sessions import ResumeSession, SignIn, SignOut
+from churn.use_cases.turns import Turns
 from churn.use_cases.verify_audit import VerifyAudit
 from churn.use_cases.what_if import ExploreWhatIf
 
@@ -171,6 +173,18 @@ class Container(containers.DeclarativeContainer):
         distance=settings.provided.drift_distance,
     )
     rebuild_counts = providers.Singleton(RebuildCounts, counts=traffic, catalogue=catalogue)
+    turns = providers.Singleton(Turns)
+    predict_workforce = providers.Singleton(
+        PredictWorkforce,
+        serving=serving_model,
+        shadow=score_in_shadow,
+        history=history,
+        clock=clock,
+        turns=turns,
+        new_id=providers.Object(uuid_utils.compat.uuid7),
+        most_at_once=settings.provided.batch_concurrency,
+        on_prediction=on_prediction,
+    )
     check_readiness = providers.Singleton(
         CheckReadiness,
         providers.Dict(

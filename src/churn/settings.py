@@ -108,6 +108,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_body_size: Annotated[
         int, Meta(ge=1024, le=1 << 30, description="Largest request body, in bytes, before 413.")
     ] = 1 << 20
+    batch_max_rows: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="Most employees in one request to `/predict/batch`, before 413.")
+    ] = 10_000
+    batch_max_body_size: Annotated[
+        int, Meta(ge=1024, le=1 << 30, description="Largest body of a request to `/predict/batch`, in bytes.")
+    ] = 10 << 20
+    batch_concurrency: Annotated[
+        int, Meta(ge=1, le=1000, description="Requests to `/predict/batch` at once per process before 503.")
+    ] = 8
     metrics_public: Annotated[bool, Meta(description="Whether `/metrics` answers without an account.")] = True
     forwarded_allow_ips: Annotated[
         str, Meta(description="Proxies whose `X-Forwarded-For` is believed, comma-separated.")

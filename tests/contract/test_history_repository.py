@@ -4,7 +4,8 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 import uuid_utils.compat
@@ -13,6 +14,7 @@ from tests.builders import employee, prediction
 
 from churn.adapters.memory import MemoryHistoryRepository
 from churn.adapters.postgres.history import PostgresHistoryRepository
+from churn.domain.employee import Overtime
 from churn.domain.errors import StorageUnavailable
 from churn.domain.prediction import HistoryFilter, Prediction, Risk, Score
 from churn.ports import HistoryRepository
@@ -40,16 +42,23 @@ async def history(request: pytest.FixtureRequest, engine: AsyncEngine) -> AsyncI
         yield repository
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        {"employee": employee(employee_ref="E-1024")},
-        {"score": Score(0.0, None), "intercept": None, "risk": Risk.LOW},
-        {"score": Score(1.0, (1e-300, -0.1, *[0.1 + 0.2] * 9)), "risk": Risk.MODERATE},
-    ],
-    ids=["usual", "with a reference", "without an explanation", "at the edges"],
-)
+VARIANTS: dict[str, dict[str, Any]] = {
+    "usual": {},
+    "with a reference": {"employee": employee(employee_ref="E-1024")},
+    "without an explanation": {"score": Score(0.0, None), "intercept": None, "risk": Risk.LOW},
+    "at the edges": {"score": Score(1.0, (1e-300, -0.1, *[0.1 + 0.2] * 9)), "risk": Risk.MODERATE},
+    "of another zone": {
+        "created_at": datetime(1999, 12, 31, 23, 59, 59, 999_999, tzinfo=timezone(timedelta(hours=-5)))
+    },
+    "out of every range": {
+        "score": Score(0.5, (0.0,) * 11, tuple(range(11))),
+        "employee": employee(overtime=Overtime.NO),
+    },
+    "in other letters": {"account": "zoé", "model_version": "modèle-2026"},
+}
+
+
+@pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
 async def test_gives_back_what_was_appended(history: HistoryRepository, changes: dict) -> None:
     """A prediction comes back equal to what was appended, to the last bit."""
     appended = prediction(**changes)
@@ -82,8 +91,8 @@ async def ids(history: HistoryRepository) -> list[uuid.UUID]:
 
 
 async def test_stores_many_at_once(history: HistoryRepository) -> None:
-    """Every prediction of every block comes back equal to what was appended."""
-    appended = [prediction(employee=employee(age=age)) for age in range(20, 27)]
+    """Every prediction of every block comes back equal to what was appended, to the last bit."""
+    appended = [prediction(**changes) for changes in VARIANTS.values()]
     assert await history.append_many(blocks(appended[:4], [], appended[4:]))
     assert [await history.get(item.id) for item in appended] == appended
 

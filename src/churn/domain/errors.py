@@ -93,6 +93,10 @@ class HistoryQueueFull(Unavailable):
     """Predictions arrive faster than the database commits them."""
 
 
+class TooManyWorkforces(Unavailable):
+    """As many workforces as the service takes at once are being scored."""
+
+
 class PasswordHasherBusy(Unavailable):
     """More sign-ins are waiting to be verified than the service allows."""
 

@@ -10,6 +10,7 @@ from churn.container import build_container, running
 from churn.http.accounts import AccountController
 from churn.http.audit import AuditController
 from churn.http.authentication import BasicAuthentication
+from churn.http.batch import BatchController
 from churn.http.connection import ChurnRequest
 from churn.http.console.router import console
 from churn.http.dependencies import dependencies
@@ -49,6 +50,7 @@ def create_app(settings: Settings) -> ASGIApp:
         route_handlers=[
             predict_with(container.predict_attrition()),
             PredictionController,
+            BatchController,
             FollowUpController,
             ExplanationController,
             ModelController,

@@ -142,7 +142,8 @@ def _direction(log_odds: float) -> int:
     return 1 if log_odds >= NEGLIGIBLE else -1 if log_odds <= -NEGLIGIBLE else 0
 
 
-def _answer(prediction: Prediction, language: Language) -> PredictionAnswer:
+def answer_to(prediction: Prediction, language: Language) -> PredictionAnswer:
+    """What is told of `prediction`."""
     score = prediction.score
     return PredictionAnswer(
         prediction=int(prediction.leaves),
@@ -162,7 +163,7 @@ def _answer(prediction: Prediction, language: Language) -> PredictionAnswer:
 
 def _remembered(prediction: Prediction, language: Language) -> RememberedPrediction:
     return RememberedPrediction(
-        **msgspec.structs.asdict(_answer(prediction, language)),
+        **msgspec.structs.asdict(answer_to(prediction, language)),
         created_at=prediction.created_at,
         account=prediction.account,
         employee=prediction.employee,
@@ -199,7 +200,7 @@ def predict_with(predict_attrition: PredictAttrition) -> HTTPRouteHandler:
     ) -> PredictionAnswer:
         """One employee in, one prediction out."""
         prediction = await predict_attrition(data, account=request.user.username)
-        return _answer(prediction, language_of(request))
+        return answer_to(prediction, language_of(request))
 
     return predict
 

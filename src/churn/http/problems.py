@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Any, Final, cast
 
 import msgspec
@@ -29,7 +30,7 @@ from churn.domain.errors import (
 )
 from churn.domain.expectation import Text
 from churn.domain.language import Language
-from churn.http.json_body import MALFORMED, InvalidBody
+from churn.http.json_body import MALFORMED, FieldError, InvalidBody, TooLarge
 from churn.http.language import language_of
 from churn.http.observability import describe_failure
 
@@ -103,8 +104,8 @@ _KINDS: Final[dict[int, _Kind]] = {
     ),
     415: _Kind(
         "unsupported-media-type",
-        ("Format non pris en charge", "Le corps doit être en application/json (UTF-8)."),
-        ("Unsupported media type", "The body must be application/json (UTF-8)."),
+        ("Format non pris en charge", "Le corps n'est pas dans un format accepté ici (UTF-8) ; voir /docs."),
+        ("Unsupported media type", "The body is not in a format that is accepted here (UTF-8); see /docs."),
     ),
     422: _Kind(
         "invalid-request",
@@ -130,6 +131,7 @@ _KINDS: Final[dict[int, _Kind]] = {
 
 _STATUS: Final[dict[type[Exception], int]] = {
     InvalidBody: 422,
+    TooLarge: 413,
     ValidationException: 422,
     InvalidUsername: 422,
     WeakPassword: 422,
@@ -198,10 +200,9 @@ def _log_failure(error: Exception, status: int, request_id: str) -> None:
 
 def _errors_of(error: Exception, language: Language) -> tuple[ProblemError, ...]:
     if isinstance(error, InvalidBody):
-        return tuple(
-            ProblemError(detail=item.detail[language], code=item.code, pointer=item.pointer, suggestion=item.suggestion)
-            for item in error.errors
-        )
+        return in_words(error.errors, language)
+    if isinstance(error, TooLarge):
+        return (ProblemError(detail=error.detail[language], code=error.code),)
     if isinstance(error, ValidationException) and isinstance(error.extra, list):
         return tuple(_invalid(item, language) for item in error.extra if isinstance(item, dict))
     if clash := _CLASHES.get(type(error)):
@@ -210,6 +211,14 @@ def _errors_of(error: Exception, language: Language) -> tuple[ProblemError, ...]
         reason = f" {error}" if isinstance(error, ModelRefused) else ""
         return (ProblemError(detail=text[language] + reason, code=code),)
     return ()
+
+
+def in_words(errors: Sequence[FieldError], language: Language) -> tuple[ProblemError, ...]:
+    """`errors` as they are told to a client."""
+    return tuple(
+        ProblemError(detail=item.detail[language], code=item.code, pointer=item.pointer, suggestion=item.suggestion)
+        for item in errors
+    )
 
 
 def _invalid(item: dict[str, object], language: Language) -> ProblemError:

@@ -1,6 +1,7 @@
 """Predictions in PostgreSQL, written by group commit."""
 
 import asyncio
+import io
 from collections.abc import AsyncIterable, Callable, Sequence
 from typing import Any, Final, cast
 from uuid import UUID, uuid4
@@ -13,6 +14,7 @@ from sqlalchemy import Row, Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import PoolProxiedConnection
 
+from churn.adapters.postgres import binary_copy
 from churn.adapters.postgres.engine import storage_errors
 from churn.adapters.postgres.tables import prediction as table
 from churn.adapters.postgres.traffic import SHARED_WRITER, Additions, TrafficCounter, add_statement
@@ -199,8 +201,12 @@ class PostgresHistoryRepository:
                         return False
                     additions = Additions()
                     async for block in blocks:
-                        rows = [msgspec.structs.astuple(_to_row(prediction)) for prediction in block]
-                        await connection.copy_records_to_table("prediction", records=rows, columns=_COLUMNS)
+                        await connection.copy_to_table(
+                            "prediction",
+                            source=io.BytesIO(binary_copy.encode(block)),
+                            columns=binary_copy.COLUMNS,
+                            format="binary",
+                        )
                         additions.update(await self._count(block))
                     # Last, because others who share these rows wait from here on.
                     await connection.execute(add_statement(), *additions.parameters(SHARED_WRITER))

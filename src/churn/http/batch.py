@@ -1,0 +1,150 @@
+"""`POST /predict/batch`: many employees at once."""
+
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from typing import Final, cast
+
+from litestar import Controller, Response, post
+from litestar.di import NamedDependency
+from litestar.exceptions import ClientException, InternalServerException
+from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, OpenAPIType, Reference, RequestBody, Schema
+from litestar.response import Stream
+
+from churn.domain.employee import Employee
+from churn.domain.language import Language
+from churn.domain.prediction import Prediction
+from churn.http.connection import ChurnRequest
+from churn.http.headers import header
+from churn.http.json_body import InvalidBody, TooLarge, UnsupportedMediaType
+from churn.http.language import language_of
+from churn.http.operation import TrueOperation
+from churn.http.predictions import PredictionAnswer, answer_to
+from churn.http.problems import in_words, problem_responses
+from churn.http.row_forms import FORMS, SLICE, RejectedRow, Row, RowAnswer, form_of, read_rows
+from churn.settings import Settings
+from churn.use_cases.predict_workforce import PredictWorkforce
+from churn.use_cases.turns import Turns
+
+_TOO_MANY_ROWS: Final = {
+    Language.FR: "Au plus {} lignes par requête (CHURN_BATCH_MAX_ROWS).",
+    Language.EN: "At most {} rows per request (CHURN_BATCH_MAX_ROWS).",
+}
+_TOO_MANY_BYTES: Final = {
+    Language.FR: "Au plus {} octets par requête (CHURN_BATCH_MAX_BODY_SIZE).",
+    Language.EN: "At most {} bytes per request (CHURN_BATCH_MAX_BODY_SIZE).",
+}
+
+
+class BatchOperation(TrueOperation):
+    """An operation whose body, which it reads itself, and whose answer may each be of several forms."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        employee = Reference(ref="#/components/schemas/Employee")
+        schemas = {
+            "application/json": Schema(type=OpenAPIType.ARRAY, items=employee),
+            "application/x-ndjson": Schema(type=OpenAPIType.STRING, description="Un objet JSON `Employee` par ligne."),
+        }
+        self.request_body = RequestBody(
+            required=True,
+            content={form.media_type: OpenAPIMediaType(schema=schemas[form.media_type]) for form in FORMS},
+        )
+        success = (self.responses or {})["200"]
+        if isinstance(success, OpenAPIResponse) and success.content:
+            success.content["application/x-ndjson"] = OpenAPIMediaType(
+                schema=Schema(
+                    type=OpenAPIType.STRING, description="Un objet JSON `PredictionAnswer` ou `RejectedRow` par ligne."
+                )
+            )
+
+
+class BatchController(Controller):
+    """Predict many."""
+
+    tags = ["Prédictions"]
+    security = [{"basic": []}]
+
+    @post(
+        "/predict/batch",
+        status_code=200,
+        summary="Prédire le départ de nombreux employés",
+        description=(
+            "Une liste JSON ou du NDJSON ; la réponse a la même forme et le même ordre. Une ligne refusée n'en empêche "
+            "aucune autre : à sa place, la réponse dit pourquoi (`RejectedRow`). Les lignes évaluées le sont par une "
+            "même version du modèle et enregistrées en une seule transaction, avant le premier octet de la réponse : "
+            "une réponse 200 dit que toutes sont enregistrées, tout autre statut qu'aucune ne l'est, sauf 503, qui ne "
+            "le garantit pas. Le corps est lu au fil de l'eau."
+        ),
+        responses=problem_responses(401, 413, 415, 422, 429, 503),
+        response_description="Une réponse par ligne, dans l'ordre",
+        operation_class=BatchOperation,
+        request_max_body_size=None,
+    )
+    async def predict_batch(
+        self,
+        request: ChurnRequest,
+        predict_workforce: NamedDependency[PredictWorkforce],
+        settings: NamedDependency[Settings],
+        turns: NamedDependency[Turns],
+    ) -> Response[list[PredictionAnswer | RejectedRow]]:
+        """Many employees in, as many answers out."""
+        form = form_of(header(request.scope, b"content-type"))
+        if form is None:
+            raise UnsupportedMediaType
+        batch = _Batch(language_of(request), most_rows=settings.batch_max_rows)
+        body = _limited(request, settings.batch_max_body_size)
+        predictions = await predict_workforce(
+            batch.employees(read_rows(form, body, turns)), account=request.user.username
+        )
+        answer = form.encode(batch.answers(predictions, turns))
+        return cast("Response[list[PredictionAnswer | RejectedRow]]", Stream(answer, media_type=form.media_type))
+
+
+class _Batch:
+    """One request's rows: which are employees, and what is wrong with the others."""
+
+    def __init__(self, language: Language, *, most_rows: int) -> None:
+        self._language = language
+        self._most_rows = most_rows
+        self._rows = 0
+        self._rejected: dict[int, RejectedRow] = {}
+
+    async def employees(self, blocks: AsyncIterable[Sequence[Row]]) -> AsyncIterator[Sequence[Employee]]:
+        """Those of `blocks`.
+
+        Raises:
+            TooLarge: there are too many rows, counting those that are no employee.
+        """
+        async for block in blocks:
+            if self._rows + len(block) > self._most_rows:
+                detail = {language: text.format(self._most_rows) for language, text in _TOO_MANY_ROWS.items()}
+                raise TooLarge("too-many-rows", detail)
+            for number, row in enumerate(block, self._rows):
+                if isinstance(row, InvalidBody):
+                    self._rejected[number] = RejectedRow(number, in_words(row.errors, self._language))
+            self._rows += len(block)
+            yield [row for row in block if isinstance(row, Employee)]
+
+    async def answers(self, predictions: Sequence[Prediction], turns: Turns) -> AsyncIterator[Sequence[RowAnswer]]:
+        """The answer to each row, in order, `predictions` being those of the employees."""
+        made = iter(predictions)
+        for start in range(0, self._rows, SLICE):
+            async with turns:
+                block: list[RowAnswer] = []
+                for number in range(start, min(start + SLICE, self._rows)):
+                    rejected = self._rejected.get(number)
+                    block.append(answer_to(next(made), self._language) if rejected is None else rejected)
+            yield block
+
+
+async def _limited(request: ChurnRequest, most_bytes: int) -> AsyncIterator[bytes]:
+    size = 0
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > most_bytes:
+                detail = {language: text.format(most_bytes) for language, text in _TOO_MANY_BYTES.items()}
+                raise TooLarge("too-many-bytes", detail)
+            yield chunk
+    except InternalServerException:
+        # The client has gone, which is no failure of ours; nobody reads the answer.
+        raise ClientException("the client has gone") from None
