@@ -14,6 +14,7 @@ from churn.adapters.argon2_hasher import Argon2PasswordHasher
 from churn.adapters.joblib_model.catalogue import JoblibModelCatalogue
 from churn.adapters.postgres.audit import PostgresAuditTrail
 from churn.adapters.postgres.engine import answers, create_engine
+from churn.adapters.postgres.evidence import PostgresEvidence
 from churn.adapters.postgres.follow_up import PostgresOutcomeLog, PostgresReviewLog
 from churn.adapters.postgres.history import PostgresHistoryRepository
 from churn.adapters.postgres.migrations import Migrations
@@ -38,6 +39,7 @@ from churn.use_cases.read_prediction import ReadPrediction
 from churn.use_cases.rebuild_counts import RebuildCounts
 from churn.use_cases.record_outcomes import RecordOutcome, RecordOutcomes
 from churn.use_cases.report_drift import ReportDrift
+from churn.use_cases.report_performance import ReportPerformance
 from churn.use_cases.review_prediction import ReviewPrediction
 from churn.use_cases.score_in_shadow import Outcome, ScoreInShadow
 from churn.use_cases.serving_model import Serving, ServingModel
@@ -102,6 +104,7 @@ class Container(containers.DeclarativeContainer):
     registry = providers.Singleton(PostgresModelRegistry, engine)
     shadow_scores = providers.Singleton(PostgresShadowScores, engine)
     traffic = providers.Singleton(PostgresTrafficCounts, engine)
+    evidence = providers.Singleton(PostgresEvidence, engine)
     outcomes = providers.Singleton(PostgresOutcomeLog, engine)
     reviews = providers.Singleton(PostgresReviewLog, engine)
 
@@ -171,6 +174,13 @@ class Container(containers.DeclarativeContainer):
         registry=registry,
         clock=clock,
         distance=settings.provided.drift_distance,
+    )
+    report_performance = providers.Singleton(
+        ReportPerformance,
+        evidence=evidence,
+        reviews=reviews,
+        clock=clock,
+        horizon=settings.provided.outcome_horizon,
     )
     rebuild_counts = providers.Singleton(RebuildCounts, counts=traffic, catalogue=catalogue)
     turns = providers.Singleton(Turns)

@@ -18,6 +18,7 @@ from churn.domain.audit import AuditEntry, AuditEvent
 from churn.domain.employee import Employee
 from churn.domain.manifest import Manifest
 from churn.domain.outcome import Outcome, Subject
+from churn.domain.performance import Cohort
 from churn.domain.prediction import HistoryFilter, ModelInfo, Prediction, Score
 from churn.domain.review import Review, ReviewRates
 from churn.domain.session import Session
@@ -385,4 +386,21 @@ class AuditTrail(Protocol):
 
     async def entries(self, *, after: int, limit: int) -> Sequence[AuditEntry]:
         """At most `limit` entries, oldest first, with numbers above `after`; as they are stored, verified or not."""
+        ...
+
+
+@runtime_checkable
+class Evidence(Protocol):
+    """Knows what became of the predictions, month by month."""
+
+    async def cohorts(
+        self, *, since: date, until: date, model_version: str | None, today: date, months: int
+    ) -> Sequence[Cohort]:
+        """The predictions made from `since` to before `until` (UTC), by month and version, in that order.
+
+        Of `model_version` alone, if given. A month without a prediction of a version is not there. What an outcome,
+        the newest one, makes of a prediction is as `churn.domain.outcome.status` has it with a horizon of `months`;
+        a horizon has passed when its last day is before `today`. Groups mix no probabilities that differ by more
+        than one `SCORE_BINS`th; resolved predictions keep theirs exactly.
+        """
         ...

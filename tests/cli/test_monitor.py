@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -14,10 +14,13 @@ from tests.builders import employee, prediction
 
 from churn.adapters.joblib_model.bundle import active_version
 from churn.adapters.joblib_model.catalogue import JoblibModelCatalogue
+from churn.adapters.postgres.follow_up import PostgresOutcomeLog
 from churn.adapters.postgres.history import PostgresHistoryRepository
 from churn.adapters.postgres.traffic import TrafficCounter
 from churn.cli import main
-from churn.domain.prediction import Prediction
+from churn.domain.audit import AuditEvent
+from churn.domain.outcome import Outcome
+from churn.domain.prediction import Prediction, Risk, Score
 from churn.settings import Settings
 
 MODELS = Settings().models_dir
@@ -96,6 +99,51 @@ async def test_what_cannot_be_told_is_said(run: Run, arguments: list[str], statu
     result = await run(*arguments)
     assert result.exit_code == status
     assert message in result.output
+
+
+async def test_performance_is_told_in_a_table(run: Run, engine: AsyncEngine) -> None:
+    """What is realised by month and risk, and an estimate, marked as such, for what is not."""
+    long_ago, today = datetime(2024, 3, 1, tzinfo=UTC), datetime.now(UTC)
+    history = PostgresHistoryRepository(engine, queue_size=9, flush_timeout=5.0, on_flush=lambda _: None)
+    stored = [
+        prediction(created_at=long_ago, score=Score(0.1 * n, None), risk=Risk.HIGH if n > 5 else Risk.LOW)
+        for n in range(1, 10)
+    ]
+
+    async def block() -> AsyncIterator[Sequence[Prediction]]:
+        yield stored
+
+    await history.append_many(block())
+    outcomes = [
+        Outcome(
+            prediction_id=item.id,
+            left=item.score.probability > 0.55,
+            observed_on=date(2025, 3, 1),
+            recorded_at=today,
+            account="anne",
+        )
+        for item in stored
+    ]
+    await PostgresOutcomeLog(engine).append(
+        outcomes,
+        audit=lambda added: AuditEvent(
+            at=today, account="anne", action="outcomes-recorded", details={"recorded": added}
+        ),
+    )
+    await answer(engine, 3, created_at=today)
+    result = await run("performance", "--since", "2024-03-01")
+    assert result.exit_code == 0, result.output
+    lines = result.output.splitlines()
+    assert "a person who leaves within 12 months has left" in lines
+    (realised,) = (line for line in lines if line.startswith("2024-03"))
+    assert realised.split()[:6] == ["2024-03", "9", "0", "0", "4", "4.5"]
+    assert "1.000 (1.000-1.000)" in realised
+    (estimated,) = (line for line in lines if line.startswith(f"{today:%Y-%m}"))
+    assert estimated.split()[:6] == [f"{today:%Y-%m}", "3", "3", "0", "-", "-"]
+    assert "~0.812" in estimated
+    assert any(line.split()[:4] == ["high", "4", "3.0", "4"] for line in lines)
+    report = json.loads((await run("performance", "--since", "2024-03-01", "--json")).output)
+    assert [total["predictions"] for total in report["versions"]] == [9, 3]
 
 
 async def test_counts_are_rebuilt(run: Run, engine: AsyncEngine) -> None:

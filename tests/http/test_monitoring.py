@@ -90,3 +90,39 @@ async def test_a_version_that_is_not_there_is_not_found(own: httpx.AsyncClient, 
 async def test_only_accounts_may_ask(stranger: httpx.AsyncClient) -> None:
     """The report says much about the employees as a whole."""
     problem_of(await stranger.get("/monitoring/drift"), 401)
+
+
+async def test_what_is_not_known_yet_is_estimated(own: httpx.AsyncClient) -> None:
+    """Predictions of today can only be estimated, and what the estimate assumes is said in the reader's language."""
+    response = await own.get("/monitoring/performance")
+    assert response.status_code == 200, response.text
+    report = response.json()
+    assert report["as_of"] == TODAY.isoformat()
+    assert report["horizon_months"] == 12
+    (total,), (month,) = report["versions"], report["months"]
+    assert month["month"] == TODAY.replace(day=1).isoformat()
+    assert (total["predictions"], total["pending"], total["realised"]) == (120, 120, None)
+    probability = (await own.get("/predictions", params={"limit": 1})).json()["items"][0]["probability"]
+    assert total["estimated"]["precision"]["estimate"] == pytest.approx(probability)
+    assert "suppose" in report["assumption"]
+    response = await own.get("/monitoring/performance", headers={"accept-language": "en"})
+    assert "takes the probabilities to be right" in response.json()["assumption"]
+
+
+async def test_reviews_are_in_the_report(own: httpx.AsyncClient) -> None:
+    """By month, beside what became of the predictions."""
+    (item,) = (await own.get("/predictions", params={"limit": 1})).json()["items"]
+    review = {"decision": "overridden", "reason": "He has just been promoted."}
+    assert (await own.post(f"/predictions/{item['id']}/review", json=review)).status_code == 200
+    (month,) = (await own.get("/monitoring/performance")).json()["months"]
+    assert (month["accepted"], month["overridden"], month["dismissed"]) == (0, 1, 0)
+
+
+async def test_a_period_or_version_without_predictions_is_empty(own: httpx.AsyncClient) -> None:
+    """A version whose predictions are gone, or that never was, has nothing to report."""
+    for query in ({"model_version": "nothing"}, {"model_version": "null"}, {"until": "2020-01-01"}):
+        report = (await own.get("/monitoring/performance", params=query)).json()
+        assert (report["versions"], report["months"]) == ([], [])
+    query = {"since": "2026-03-02", "until": "2026-03-01"}
+    problem = problem_of(await own.get("/monitoring/performance", params=query), 422)
+    assert [error["parameter"] for error in problem["errors"]] == ["until"]

@@ -33,7 +33,8 @@ from churn.domain.errors import (
     UsernameTaken,
 )
 from churn.domain.manifest import Manifest
-from churn.domain.outcome import Outcome, Subject
+from churn.domain.outcome import Outcome, Status, Subject, horizon_end, status
+from churn.domain.performance import Cohort
 from churn.domain.prediction import HistoryFilter, ModelInfo, Prediction, Score
 from churn.domain.review import Decision, Review, ReviewRates
 from churn.domain.session import Session
@@ -552,3 +553,45 @@ class MemoryTrafficCounts:
 
     async def _all(self, criteria: HistoryFilter) -> Sequence[Prediction]:
         return await self._history.find(criteria, before=None, limit=len(self._history))
+
+
+class MemoryEvidence:
+    """Fills the port `Evidence`; every prediction is a group of its own."""
+
+    def __init__(self, history: MemoryHistoryRepository, outcomes: MemoryOutcomeLog) -> None:
+        """`history` has the predictions, and `outcomes` what became of them."""
+        self._history = history
+        self._outcomes = outcomes
+
+    async def cohorts(
+        self, *, since: date, until: date, model_version: str | None, today: date, months: int
+    ) -> Sequence[Cohort]:
+        """See the port."""
+        criteria = HistoryFilter(model_version=UNSET if model_version is None else model_version)
+        groups: defaultdict[tuple[date, str], list[tuple[Prediction, Status, bool]]] = defaultdict(list)
+        for prediction in reversed(await self._history.find(criteria, before=None, limit=len(self._history))):
+            day = prediction.created_at.astimezone(UTC).date()
+            if since <= day < until:
+                newest = next(iter(await self._outcomes.of(prediction.id)), None)
+                known = status(prediction.created_at, newest, months=months)
+                pending = horizon_end(prediction.created_at, months=months) >= today
+                groups[day.replace(day=1), prediction.model_version].append((prediction, known, pending))
+        return [_cohort(*key, groups[key]) for key in sorted(groups)]
+
+
+def _cohort(month: date, version: str, members: Sequence[tuple[Prediction, Status, bool]]) -> Cohort:
+    resolved = [
+        (prediction, known) for prediction, known, pending in members if not pending and known is not Status.CENSORED
+    ]
+    return Cohort(
+        month=month,
+        model_version=version,
+        risk=tuple(prediction.risk for prediction, _, _ in members),
+        count=np.ones(len(members), dtype=np.int64),
+        probability=np.array([prediction.score.probability for prediction, _, _ in members]),
+        pending=sum(pending for _, _, pending in members),
+        left_early=sum(pending and known is Status.LEFT for _, known, pending in members),
+        resolved_risk=tuple(prediction.risk for prediction, _ in resolved),
+        resolved_probability=np.array([prediction.score.probability for prediction, _ in resolved], dtype=np.float64),
+        resolved_left=np.array([known is Status.LEFT for _, known in resolved], dtype=np.bool_),
+    )

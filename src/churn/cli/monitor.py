@@ -7,6 +7,9 @@ import msgspec
 
 from churn.cli.run import run
 from churn.domain.drift import ColumnDrift, DriftReport, Verdict
+from churn.domain.language import Language
+from churn.domain.manifest import Interval
+from churn.domain.performance import ASSUMPTION, Performance, PerformanceReport
 
 _since = click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="First day, in UTC.")
 _until = click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="Day after the last one, in UTC.")
@@ -36,6 +39,24 @@ def drift(since: datetime | None, until: datetime | None, model_version: str | N
         _print_json(report)
     else:
         _show_drift(report)
+
+
+@monitor.command()
+@_since
+@_until
+@_version
+@_json
+def performance(since: datetime | None, until: datetime | None, model_version: str | None, *, as_json: bool) -> None:
+    """Tell what the predictions were worth, by version and month; by default since the last twelve that can be told."""
+    report = run(
+        lambda container: container.report_performance()(
+            since=_day(since), until=_day(until), model_version=model_version
+        )
+    )
+    if as_json:
+        _print_json(report)
+    else:
+        _show_performance(report)
 
 
 @monitor.command()
@@ -90,3 +111,41 @@ def _show_column(column: ColumnDrift) -> None:
 
 def _number(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
+
+
+def _show_performance(report: PerformanceReport) -> None:
+    click.echo(f"predictions from {report.since} to before {report.until}, as known on {report.as_of}")
+    click.echo(f"a person who leaves within {report.horizon_months} months has left\n")
+    head = f"{'month':<9}{'predicted':>10}{'pending':>9}{'censored':>9}{'left':>6}{'expected':>9}"
+    figures = f"{'ROC AUC':>22}{'precision':>22}{'recall':>22}{'Brier':>22}"
+    for total in report.versions:
+        click.echo(f"model {total.model_version}\n{head}{figures}")
+        for one in (*(month for month in report.months if month.model_version == total.model_version), total):
+            _show_month(one)
+        if total.realised is not None:
+            click.echo(f"\n{'risk':<9}{'predicted':>10}{'expected':>9}{'left':>6}{'share, 95 %':>22}")
+            for band in total.realised.bands:
+                expected = f"{band.predicted * band.predictions:.1f}"
+                click.echo(
+                    f"{band.risk.value:<9}{band.predictions:>10}{expected:>9}{band.left:>6}{_interval(band.observed)}"
+                )
+        click.echo("")
+    click.echo(f"~ estimated, for as long as outcomes are not known. {ASSUMPTION[Language.EN]}")
+
+
+def _show_month(one: Performance) -> None:
+    name = "all" if one.month is None else f"{one.month:%Y-%m}"
+    realised, estimated = one.realised, one.estimated
+    left = "-" if realised is None else str(realised.left)
+    expected = "-" if realised is None else f"{realised.expected:.1f}"
+    line = f"{name:<9}{one.predictions:>10}{one.pending:>9}{one.censored:>9}{left:>6}{expected:>9}"
+    for figure in ("roc_auc", "precision", "recall", "brier"):
+        line += _interval(getattr(estimated if realised is None else realised, figure), mark=realised is None)
+    click.echo(line)
+
+
+def _interval(interval: Interval | None, *, mark: bool = False) -> str:
+    if interval is None:
+        return f"{'-':>22}"
+    text = f"{'~' if mark else ''}{interval.estimate:.3f} ({interval.low:.3f}-{interval.high:.3f})"
+    return f"{text:>22}"

@@ -38,6 +38,7 @@ def dependencies(container: Container, metrics: Metrics) -> Mapping[str, Provide
         "record_outcomes": provide(container.record_outcomes),
         "registry": provide(container.registry),
         "report_drift": provide(container.report_drift),
+        "report_performance": provide(container.report_performance),
         "review_prediction": provide(container.review_prediction),
         "roll_back_model": provide(container.roll_back_model),
         "serving_model": provide(container.serving_model),

@@ -1,0 +1,173 @@
+"""What every `Evidence` must do."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, date, datetime, timedelta
+
+import numpy as np
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.builders import prediction
+
+from churn.adapters.memory import MemoryEvidence, MemoryHistoryRepository, MemoryOutcomeLog
+from churn.adapters.postgres.engine import create_engine
+from churn.adapters.postgres.evidence import PostgresEvidence
+from churn.adapters.postgres.follow_up import PostgresOutcomeLog
+from churn.adapters.postgres.history import PostgresHistoryRepository
+from churn.domain.audit import AuditEvent
+from churn.domain.errors import StorageUnavailable
+from churn.domain.outcome import Outcome
+from churn.domain.performance import Cohort
+from churn.domain.prediction import Risk, Score
+from churn.ports import Evidence, HistoryRepository, OutcomeLog
+
+type Stores = tuple[HistoryRepository, OutcomeLog, Evidence]
+
+LAST_OF_MAY = datetime(2025, 5, 31, 23, 59, 59, tzinfo=UTC)
+#: Three months later, by the calendar.
+END = date(2025, 8, 31)
+EVERYTHING = {
+    "since": date(2025, 1, 1),
+    "until": date(2026, 1, 1),
+    "model_version": None,
+    "today": date(2026, 1, 1),
+    "months": 3,
+}
+
+
+@asynccontextmanager
+async def memory(_: AsyncEngine) -> AsyncIterator[Stores]:
+    history = MemoryHistoryRepository()
+    outcomes = MemoryOutcomeLog(history)
+    yield history, outcomes, MemoryEvidence(history, outcomes)
+
+
+@asynccontextmanager
+async def postgres(engine: AsyncEngine) -> AsyncIterator[Stores]:
+    history = PostgresHistoryRepository(engine, queue_size=4096, flush_timeout=5.0, on_flush=lambda _: None)
+    await history.start()
+    yield history, PostgresOutcomeLog(engine), PostgresEvidence(engine)
+    await history.stop()
+
+
+@pytest.fixture(params=[memory, postgres])
+async def stores(request: pytest.FixtureRequest, engine: AsyncEngine) -> AsyncIterator[Stores]:
+    async with request.param(engine) as stores:
+        yield stores
+
+
+def audited(added: int) -> AuditEvent:
+    return AuditEvent(at=LAST_OF_MAY, account="anne", action="outcomes-recorded", details={"recorded": added})
+
+
+async def answer(
+    stores: Stores,
+    probability: float = 0.5,
+    *outcomes: tuple[bool, date],
+    at: datetime = LAST_OF_MAY,
+    version: str = "a",
+    risk: Risk = Risk.HIGH,
+) -> None:
+    """A prediction, and what was said of it afterwards, oldest first."""
+    history, log, _ = stores
+    answered = prediction(created_at=at, model_version=version, score=Score(probability, None), risk=risk)
+    await history.append(answered)
+    for left, observed_on in outcomes:
+        outcome = Outcome(prediction_id=answered.id, left=left, observed_on=observed_on, recorded_at=at, account="anne")
+        await log.append([outcome], audit=audited)
+
+
+async def only(stores: Stores, **changes: object) -> Cohort:
+    (cohort,) = await stores[2].cohorts(**EVERYTHING | changes)
+    return cohort
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "resolved"),
+    [
+        ([], []),
+        ([(True, date(2025, 6, 15))], [True]),
+        ([(True, END)], [True]),
+        ([(True, END + timedelta(days=1))], [False]),
+        ([(False, END)], [False]),
+        ([(False, END - timedelta(days=1))], []),
+        ([(True, date(2025, 6, 15)), (False, END)], [False]),
+        ([(False, END), (True, date(2025, 6, 15))], [True]),
+    ],
+    ids=[
+        "nobody looked",
+        "left",
+        "left on the last day",
+        "left the day after",
+        "stayed",
+        "not seen for long enough",
+        "corrected to stayed",
+        "corrected to left",
+    ],
+)
+async def test_an_outcome_says_what_the_domain_says(
+    stores: Stores, outcomes: list[tuple[bool, date]], resolved: list[bool]
+) -> None:
+    """Within the horizon, to the day, and by the newest word on it."""
+    await answer(stores, 0.25, *outcomes)
+    cohort = await only(stores)
+    assert cohort.resolved_left.tolist() == resolved
+    assert cohort.resolved_probability.tolist() == [0.25] * len(resolved)
+    assert cohort.resolved_risk == (Risk.HIGH,) * len(resolved)
+    assert (cohort.predictions, cohort.pending, cohort.left_early) == (1, 0, 0)
+
+
+@pytest.mark.parametrize(("today", "pending"), [(END - timedelta(days=1), 3), (END, 3), (END + timedelta(days=1), 0)])
+async def test_a_horizon_has_passed_the_day_after_its_last(stores: Stores, today: date, pending: int) -> None:
+    """Until then nobody is judged, also those who have left; they are told apart."""
+    await answer(stores)
+    await answer(stores, 0.4, (True, date(2025, 6, 1)))
+    await answer(stores, 0.6, (False, END))
+    cohort = await only(stores, today=today)
+    assert (cohort.pending, cohort.left_early) == (pending, 1 if pending else 0)
+    assert sorted(cohort.resolved_probability) == ([] if pending else [0.4, 0.6])
+
+
+async def test_months_and_versions_are_apart_and_in_order(stores: Stores) -> None:
+    """By the month of the prediction in UTC, then the version; one version alone when asked for."""
+    for at in (datetime(2025, 6, 1, tzinfo=UTC), LAST_OF_MAY):
+        for version in ("b", "a", "B"):
+            await answer(stores, at=at, version=version)
+    cohorts = await stores[2].cohorts(**EVERYTHING)
+    may, june = date(2025, 5, 1), date(2025, 6, 1)
+    assert [(cohort.month, cohort.model_version) for cohort in cohorts] == [
+        (month, version) for month in (may, june) for version in ("B", "a", "b")
+    ]
+    cohorts = await stores[2].cohorts(**EVERYTHING | {"model_version": "a", "since": june})
+    assert [(cohort.month, cohort.model_version) for cohort in cohorts] == [(june, "a")]
+    assert await stores[2].cohorts(**EVERYTHING | {"since": date(2025, 6, 2)}) == []
+
+
+async def test_groups_hold_every_prediction(stores: Stores) -> None:
+    """Their sizes and mean probabilities are those of all predictions, resolved or not, and risks are not mixed."""
+    probabilities = [0.0, 0.1, 0.1004, 0.2999, 0.3, 0.3, 0.9999, 1.0]
+    for p in probabilities:
+        await answer(stores, p, risk=Risk.HIGH if p >= 0.3 else Risk.LOW)
+    cohort = await only(stores)
+    assert cohort.predictions == len(probabilities)
+    assert (cohort.count * cohort.probability).sum() == pytest.approx(sum(probabilities))
+    high = np.array([risk is Risk.HIGH for risk in cohort.risk])
+    assert cohort.count[high].sum() == 4
+    assert (cohort.count * cohort.probability)[high].sum() == pytest.approx(0.6 + 0.9999 + 1.0)
+    assert cohort.probability.max() == 1.0
+
+
+async def test_an_empty_history_has_no_cohort(stores: Stores) -> None:
+    """Nothing to say is no error."""
+    assert await stores[2].cohorts(**EVERYTHING) == []
+
+
+# What only a real server can show.
+
+
+async def test_a_server_that_does_not_answer_makes_storage_unavailable(unused_tcp_port: int) -> None:
+    """In the words of the domain."""
+    engine = create_engine(f"postgresql+asyncpg://churn@127.0.0.1:{unused_tcp_port}/churn", pool_size=2)
+    with pytest.raises(StorageUnavailable):
+        await PostgresEvidence(engine).cohorts(**EVERYTHING)
+    await engine.dispose()
