@@ -1,16 +1,15 @@
 """The console, in a browser."""
 
 import re
-from itertools import product
 
 import pytest
 from playwright.sync_api import expect
-from tests.browser.conftest import violations
+from tests.browser.conftest import ROOT, violations
 
 pytestmark = pytest.mark.browser
 
 WIDTHS = (1280, 390)
-LOCALES = ("fr-FR", "en-GB")
+MODEL = (ROOT / "models/ACTIVE").read_text(encoding="utf-8").strip()
 #: Bytes that a first visit of a page may transfer.
 BUDGET = 300_000
 
@@ -74,13 +73,34 @@ def weight(page):
     )
 
 
-@pytest.mark.parametrize(("locale", "width", "scheme"), list(product(LOCALES, WIDTHS, ("light", "dark"))))
+#: Every two of language, width and scheme meet.
+@pytest.mark.parametrize(
+    ("locale", "width", "scheme"),
+    [
+        ("fr-FR", 1280, "light"),
+        ("fr-FR", 390, "dark"),
+        ("en-GB", 1280, "dark"),
+        ("en-GB", 390, "light"),
+    ],
+)
 def test_every_page_is_accessible_and_light(  # noqa: PLR0917
     enter, prediction, service, locale, width, scheme
 ):
     """In both languages, at both widths and in both schemes: axe objects to nothing, nothing scrolls sideways."""
     page = enter(locale=locale, width=width, color_scheme=scheme)
-    for path in ["/console", prediction, "/console/history", "/console/history?ref=nobody&since=2026-01-01"]:
+    for path in [
+        "/console",
+        prediction,
+        "/console/history",
+        "/console/history?ref=nobody&since=2026-01-01",
+        "/console/models",
+        f"/console/models/{MODEL}",
+        f"/console/models/{MODEL}/activate",
+        "/console/accounts",
+        "/console/accounts/admin",
+        "/console/account",
+        "/console/nowhere",
+    ]:
         page.goto(service.url + path)
         page.wait_for_load_state("networkidle")
         assert violations(page) == [], path
@@ -246,3 +266,29 @@ def test_history_and_review(enter, prediction, width, scripts):
     form.get_by_label("Quel jour").fill(page.locator("time").first.get_attribute("datetime")[:10])
     form.get_by_role("button", name="Enregistrer").click()
     expect(form.get_by_role("listitem").first).to_contain_text("encore là le")
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_accounts(enter, visit, scripts):
+    """An admin lets somebody in, who is one at once, and keeps them out again."""
+    username = f"anne.{'with' if scripts else 'without'}"
+    page = enter("/console/accounts", locale="en-GB", java_script_enabled=scripts)
+    page.get_by_label("Name").fill(username)
+    page.get_by_label("Password").fill("short")
+    page.get_by_role("button", name="Create the account").click()
+    expect(page.get_by_label("Password")).to_have_accessible_description(re.compile("Must have 12 to 256"))
+    page.get_by_label("Password").fill("correct horse battery staple")
+    page.get_by_role("button", name="Create the account").click()
+    expect(page.get_by_role("status")).to_have_text("The account is created.")
+
+    theirs = visit("/console", locale="en-GB")
+    theirs.get_by_label("Username").fill(username)
+    theirs.get_by_label("Password").fill("correct horse battery staple")
+    theirs.get_by_role("button", name="Sign in").click()
+    expect(theirs.get_by_role("link", name="History")).to_be_visible()
+    expect(theirs.get_by_role("link", name="Accounts")).to_have_count(0)
+
+    page.get_by_role("button", name="Disable the account").click()
+    expect(page.get_by_role("button", name="Enable the account")).to_be_visible()
+    theirs.get_by_role("link", name="History").click()
+    expect(theirs.get_by_role("heading", name="Sign in")).to_be_visible()

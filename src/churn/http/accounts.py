@@ -45,7 +45,8 @@ Password = Annotated[
     ),
 ]
 
-_RULES: Final[dict[PasswordRule, Text]] = {
+#: What each rule of the policy asks for.
+PASSWORD_RULES: Final[dict[PasswordRule, Text]] = {
     PasswordRule.LENGTH: {
         Language.FR: f"Doit compter de {MIN_LENGTH} à {MAX_LENGTH} caractères.",
         Language.EN: f"Must have {MIN_LENGTH} to {MAX_LENGTH} characters.",
@@ -208,4 +209,4 @@ def _weakness_of(field: str) -> Iterator[None]:
     try:
         yield
     except WeakPassword as error:
-        raise InvalidBody([FieldError(f"/{field}", "weak", _RULES[error.rule])]) from None
+        raise InvalidBody([FieldError(f"/{field}", "weak", PASSWORD_RULES[error.rule])]) from None

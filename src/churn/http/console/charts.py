@@ -11,7 +11,7 @@ from typing import Final
 
 from markupsafe import Markup
 
-from churn.domain.manifest import Histogram
+from churn.domain.manifest import Effect, Histogram, ReliabilityBin
 
 #: Pixels.
 _POPULATION_HEIGHT: Final = 72
@@ -110,4 +110,54 @@ def histogram_bars(shares: Sequence[float], *, highest: float, class_: str, heig
     ]
     return Markup('<svg class="bars {}" height="{}" aria-hidden="true">{}</svg>').format(
         class_, height, Markup("").join(bars)
+    )
+
+
+def calibration(bins: Sequence[ReliabilityBin]) -> Markup:
+    """The share that left against the probability said, with its 95 % interval; on the diagonal, they agree."""
+    highest = max((bin_.left.high for bin_ in bins), default=1.0)
+    highest = max(highest, *(bin_.said for bin_ in bins), 0.01) if bins else 1.0
+
+    def at(share: float) -> str:
+        return _percent(share / highest)
+
+    def up(share: float) -> str:
+        return _percent(1 - share / highest)
+
+    parts = [_tag("line", class_="axis diagonal", x1="0", y1="100%", x2="100%", y2="0")]
+    for bin_ in bins:
+        parts += [
+            _tag(
+                "line",
+                class_="interval",
+                x1=at(bin_.said),
+                x2=at(bin_.said),
+                y1=up(bin_.left.low),
+                y2=up(bin_.left.high),
+            ),
+            _tag("circle", class_="point", cx=at(bin_.said), cy=up(bin_.left.estimate), r=4),
+        ]
+    return Markup('<svg class="plot square" aria-hidden="true">{}</svg>').format(Markup("").join(parts))
+
+
+def steps(effect: Effect, low: float, high: float) -> Markup:
+    """A feature's share in the log-odds from `low` to `high`; the middle line is no share at all."""
+    edges = [low, *(min(max(cut, low), high) for cut in effect.cuts), high]
+    width = (high - low) or 1.0
+    largest = max(map(abs, effect.scores), default=0.0) or 1.0
+    points = []
+    for start, end, score in zip(edges, edges[1:], effect.scores, strict=False):
+        y = 50 - 46 * score / largest
+        points += [f"{100 * (start - low) / width:.4g},{y:.4g}", f"{100 * (end - low) / width:.4g},{y:.4g}"]
+    return _curve(points, "effect")
+
+
+def _curve(points: Sequence[str], class_: str) -> Markup:
+    """A line through `points`, in percent of the width and the height, over a line in the middle."""
+    return Markup(
+        '<svg class="curve {}" viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true">{}{}</svg>'
+    ).format(
+        class_,
+        _tag("line", class_="axis", x1=0, x2=100, y1=50, y2=50, vector_effect="non-scaling-stroke"),
+        _tag("polyline", class_="line", points=" ".join(points), vector_effect="non-scaling-stroke"),
     )

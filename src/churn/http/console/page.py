@@ -54,6 +54,8 @@ _HEADERS: Final = {
 _SECTIONS: Final[tuple[tuple[str, Pair, Role], ...]] = (
     ("/console", ("Une personne", "One person"), Role.ANALYST),
     ("/console/history", ("Historique", "History"), Role.ANALYST),
+    ("/console/models", ("Modèles", "Models"), Role.ANALYST),
+    ("/console/accounts", ("Comptes", "Accounts"), Role.ADMIN),
 )
 
 
@@ -104,6 +106,8 @@ def _section_of(path: str) -> str:
     """The address of the section that the page at `path` is in; the longest that `path` begins with."""
     if path.startswith("/console/predictions/"):
         return "/console/history"
+    if path.startswith("/console/account") and not path.startswith("/console/accounts"):
+        return ""
     return max((address for address, _, _ in _SECTIONS if path.startswith(address)), key=len, default="")
 
 

@@ -7,7 +7,9 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException, NotFoundException
 from litestar.params import FromPath
 
+from churn.http.console.accounts import AccountsController, OwnAccountController
 from churn.http.console.history import HistoryController
+from churn.http.console.models import ModelsController
 from churn.http.console.page import problem_page
 from churn.http.console.person import PersonController
 from churn.http.console.prediction import PredictionController
@@ -35,7 +37,16 @@ def console(resume_session: ResumeSession, *, secure: bool) -> Router:
 
     return Router(
         "/console",
-        route_handlers=[SessionController, PersonController, PredictionController, HistoryController, nowhere],
+        route_handlers=[
+            SessionController,
+            PersonController,
+            PredictionController,
+            HistoryController,
+            ModelsController,
+            AccountsController,
+            OwnAccountController,
+            nowhere,
+        ],
         before_request=authenticate,
         dependencies={"session_cookie": Provide(lambda: cookie, use_cache=True, sync_to_thread=False)},
         exception_handlers={Exception: problem_page, HTTPException: problem_page},
