@@ -108,7 +108,7 @@ async def test_an_account_is_changed(own, root):
     """Its role, its state and its password, each alone."""
     _, container = own
     users = container.users()
-    await container.create_account()("carla", PASSWORD, Role.ANALYST)
+    await container.create_account()("carla", PASSWORD, Role.ANALYST, by="root")
     for form, expected in [
         ({"role": "admin"}, (Role.ADMIN, False)),
         ({"disabled": "1"}, (Role.ADMIN, True)),
@@ -143,7 +143,7 @@ async def test_an_account_that_is_none_is_not_found(root):
 async def test_ones_own_password(own):
     """Takes the old one, keeps this browser signed in and ends every other session."""
     app, container = own
-    await container.create_account()("diane", PASSWORD, Role.ANALYST)
+    await container.create_account()("diane", PASSWORD, Role.ANALYST, by="root")
     here, there = Browser(app), Browser(app)
     for browser in (here, there):
         await browser.sign_in("diane", PASSWORD)

@@ -62,7 +62,9 @@ class AccountsController(Controller):
             wrong["username"] = texts["wrong_username"]
         if not wrong:
             try:
-                account = await create_account(username, _password(form.get("password")), Role(role))
+                account = await create_account(
+                    username, _password(form.get("password")), Role(role), by=request.user.username
+                )
             except InvalidUsername:
                 wrong["username"] = texts["wrong_username"]
             except UsernameTaken:
@@ -98,6 +100,7 @@ class AccountsController(Controller):
                 role=Role(role) if role in Role else UNSET,
                 disabled=_flag(disabled),
                 password=UNSET if password is None else _password(password),
+                by=request.user.username,
             )
         except LastAdmin:
             return await _one(request, users, username, wrong={"account": TEXTS[language]["accounts"]["last_admin"]})
