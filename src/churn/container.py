@@ -25,7 +25,7 @@ from churn.adapters.postgres.users import PostgresUserStore
 from churn.adapters.system_clock import SystemClock
 from churn.domain.prediction import Prediction
 from churn.domain.session import SessionLimits
-from churn.ports import HistoryFlush
+from churn.ports import HistoryFlush, ModelRegistry, Workforce
 from churn.settings import Settings
 from churn.use_cases.accounts import ChangeAccount, ChangePassword, CreateAccount
 from churn.use_cases.activate_model import ActivateModel, RollBackModel, ShadowModel
@@ -42,6 +42,7 @@ from churn.use_cases.report_drift import ReportDrift
 from churn.use_cases.report_performance import ReportPerformance
 from churn.use_cases.review_prediction import ReviewPrediction
 from churn.use_cases.score_in_shadow import Outcome, ScoreInShadow
+from churn.use_cases.score_workforce import ScoreWorkforce
 from churn.use_cases.serving_model import Serving, ServingModel
 from churn.use_cases.sessions import ResumeSession, SignIn, SignOut
 from churn.use_cases.turns import Turns
@@ -51,6 +52,17 @@ from churn.use_cases.what_if import ExploreWhatIf
 
 def _ignore(*_: object) -> None:
     """Nobody measures."""
+
+
+def _polars_workforce() -> Workforce:
+    # Imported only here: a service that scores no files goes without polars, and without its memory.
+    from churn.adapters.workforce.local import PolarsWorkforce  # noqa: PLC0415
+
+    return PolarsWorkforce()
+
+
+def _if_configured(settings: Settings, registry: Callable[[], ModelRegistry]) -> ModelRegistry | None:
+    return registry() if settings.database_url else None
 
 
 async def _model_condition(serving: ServingModel) -> Condition:
@@ -194,6 +206,13 @@ class Container(containers.DeclarativeContainer):
         new_id=providers.Object(uuid_utils.compat.uuid7),
         most_at_once=settings.provided.batch_concurrency,
         on_prediction=on_prediction,
+    )
+    workforce = providers.Singleton(_polars_workforce)
+    score_workforce = providers.Singleton(
+        ScoreWorkforce,
+        workforce=workforce,
+        catalogue=catalogue,
+        registry=providers.Callable(_if_configured, settings, registry.provider),
     )
     check_readiness = providers.Singleton(
         CheckReadiness,

@@ -3,7 +3,7 @@
 Each port has one contract test file under `tests/contract`, which runs over all its adapters.
 """
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Generator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Protocol, runtime_checkable
 from uuid import UUID
@@ -23,6 +23,7 @@ from churn.domain.prediction import HistoryFilter, ModelInfo, Prediction, Score
 from churn.domain.review import Review, ReviewRates
 from churn.domain.session import Session
 from churn.domain.traffic import Binning, Counts
+from churn.domain.workforce import ScoringJob
 
 
 @runtime_checkable
@@ -66,6 +67,48 @@ class Predictor(Protocol):
         """Score the n rows of `features`, shape (n, 11) in the order of `FEATURES`; n may be 0.
 
         Row i of the result is row i of the input, equal to `predict` of that row within 1e-12.
+        """
+        ...
+
+
+class ScoredRows(Struct, frozen=True):
+    """Employees of a workforce, as they were scored."""
+
+    features: NDArray[np.float64]
+    """Shape (n, 11), in the order of `FEATURES`."""
+    scores: ScoreMatrix
+    """Of the same n."""
+    employee_refs: Sequence[str | None] | None
+    """Their pseudonyms; None if the files have none."""
+
+
+class ScoredBlock(Struct, frozen=True, kw_only=True):
+    """A step of a `ScoringJob`."""
+
+    scored: int
+    rejected: int
+    """Rows that cannot be scored. A row without any value is not one."""
+    rejected_file: str | None
+    """Where they will be, if there are any."""
+    progress: float | None
+    """Share of the job that is done with this step, in [0, 1]; None if that is not known."""
+    rows: ScoredRows | None
+    """Those scored, in order; None where they do not pass through this process."""
+
+
+@runtime_checkable
+class Workforce(Protocol):
+    """Scores whole files."""
+
+    def score(self, job: ScoringJob, predictor: Predictor) -> Generator[ScoredBlock]:
+        """Do `job` step by step, as the iterator is advanced.
+
+        The output, and for each input with rows that cannot be scored a file of those, with the line and the
+        reason, appear complete when the iterator ends; when it is closed before, or raises, none of them does.
+
+        Raises:
+            UnsuitableFile: an input cannot be read, or the output not be written.
+            RowsRefused: the job is strict, and some rows cannot be scored.
         """
         ...
 

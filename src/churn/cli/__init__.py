@@ -6,6 +6,7 @@ from churn.cli.audit import audit
 from churn.cli.migrate import migrate
 from churn.cli.models import models
 from churn.cli.monitor import monitor
+from churn.cli.score import score
 from churn.cli.serve import serve
 from churn.cli.train import train
 from churn.cli.users import users
@@ -24,6 +25,7 @@ main.add_command(audit)
 main.add_command(migrate)
 main.add_command(models)
 main.add_command(monitor)
+main.add_command(score)
 main.add_command(serve)
 main.add_command(train)
 main.add_command(users)

@@ -42,3 +42,18 @@ def database(settings: Settings) -> Iterator[Settings]:
                 f"the embedded PostgreSQL cannot start; its log is {settings.data_dir}/postgresql-*/log"
             ) from error
         yield replace(settings, database_url=server.url)
+
+
+def database_at_hand(settings: Settings) -> str:
+    """The URL of the database that is configured, or of the embedded one if it runs; none is started."""
+    if settings.database_url or not embedded_database_exists(settings):
+        return settings.database_url
+    from churn.adapters.postgres.embedded import EmbeddedPostgres  # noqa: PLC0415
+
+    server = EmbeddedPostgres(Path(settings.data_dir))
+    return server.url if server.alive() else ""
+
+
+def embedded_database_exists(settings: Settings) -> bool:
+    """Whether an embedded database was ever started in the data folder."""
+    return any(Path(settings.data_dir).glob("postgresql-*/PG_VERSION"))

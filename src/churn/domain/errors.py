@@ -167,3 +167,11 @@ class EmptyPeriod(ChurnError):
 
     def __init__(self) -> None:
         super().__init__("the period ends before it begins")
+
+
+class UnsuitableFile(ChurnError):
+    """A file of employees cannot be read, or nothing can be made of it; the message says why."""
+
+
+class RowsRefused(ChurnError):
+    """Some rows cannot be scored, and all or none were asked for."""

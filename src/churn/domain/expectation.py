@@ -9,6 +9,7 @@ from churn.domain.language import Language
 
 type Text = dict[Language, str]
 
+MISSING: Final[Text] = {Language.FR: "Champ obligatoire.", Language.EN: "This field is required."}
 _NOUNS: Final[dict[str, Text]] = {
     "integer": {Language.FR: "un entier", Language.EN: "an integer"},
     "number": {Language.FR: "un nombre", Language.EN: "a number"},

@@ -19,7 +19,7 @@ from litestar.exceptions import HTTPException
 from litestar.openapi.spec import Reference
 from litestar.typing import FieldDefinition
 
-from churn.domain.expectation import Text, expectations
+from churn.domain.expectation import MISSING, Text, expectations
 from churn.domain.language import Language
 from churn.http.headers import header
 
@@ -200,7 +200,7 @@ def field_errors(root: dict[str, object], model: type) -> list[FieldError]:
     for name, field in fields.items():
         if name not in root:
             if field.required:
-                errors.append(FieldError(pointer_to(name), "missing", _MISSING))
+                errors.append(FieldError(pointer_to(name), "missing", MISSING))
             continue
         try:
             msgspec.convert(root[name], field.type)
@@ -233,7 +233,6 @@ _NOT_AN_OBJECT: Final[Text] = {
     Language.FR: "Doit être un objet JSON.",
     Language.EN: "Must be a JSON object.",
 }
-_MISSING: Final[Text] = {Language.FR: "Champ obligatoire.", Language.EN: "This field is required."}
 _UNKNOWN: Final[Text] = {Language.FR: "Champ inconnu.", Language.EN: "There is no such field."}
 DUPLICATE: Final[Text] = {
     Language.FR: "Champ présent plusieurs fois.",

@@ -71,14 +71,14 @@ class EmbeddedPostgres:
 
     def _watch(self, ended: threading.Event) -> None:
         while not ended.wait(_WATCH_INTERVAL):
-            if not self._is_alive():
+            if not self.alive():
                 _logger.error("the embedded PostgreSQL has died; starting it again")
                 # It may refuse while the processes of the dead one linger: then the next round tries again.
                 with suppress(OSError, subprocess.SubprocessError, AssertionError):
                     self._start()
 
     def _start(self) -> None:
-        if not self._is_alive():
+        if not self.alive():
             (self._folder / "postmaster.pid").unlink(missing_ok=True)
         # Whoever was killed is still on the wheel's list of users, the last of whom stops the server. The list
         # is in the data folder, which must be empty until the wheel has filled it.
@@ -92,14 +92,14 @@ class EmbeddedPostgres:
                 self._server.start()
             except (subprocess.TimeoutExpired, AssertionError):
                 # The wheel waits for ten seconds. Recovery after a crash, or a slow disk, can take longer.
-                if not self._is_alive() or time.monotonic() > deadline:
+                if not self.alive() or time.monotonic() > deadline:
                     raise
                 time.sleep(_WATCH_INTERVAL)
             else:
                 return
 
-    def _is_alive(self) -> bool:
-        """Whether the process that `postmaster.pid` names is a PostgreSQL.
+    def alive(self) -> bool:
+        """Whether it runs: whether the process that `postmaster.pid` names is a PostgreSQL.
 
         After a restart of a container the old number is likely something else's, and the wheel believes
         the number.

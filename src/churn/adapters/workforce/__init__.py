@@ -1,0 +1,1 @@
+"""Whole files of employees: read, scored and written block by block."""

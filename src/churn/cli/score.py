@@ -1,0 +1,203 @@
+"""`churn score`."""
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, Final, Protocol, Self
+
+import click
+from msgspec.structs import replace
+
+from churn.cli.database import database_at_hand, embedded_database_exists, settings_or_exit
+from churn.container import build_container
+from churn.domain.employee import FEATURES
+from churn.domain.errors import ChurnError, StorageUnavailable
+from churn.domain.language import Language
+from churn.domain.workforce import STANDARD, FileFormat, ScoringJob, ScoringSummary
+from churn.ports import ScoredBlock
+from churn.settings import Settings
+
+#: Exit status when some rows were scored and others could not be. 1 is an error, and 2 one of the command line.
+SOME_REJECTED: Final = 3
+
+_SUFFIXES: Final = {
+    ".csv": FileFormat.CSV,
+    ".tsv": FileFormat.CSV,
+    ".txt": FileFormat.CSV,
+    ".parquet": FileFormat.PARQUET,
+    ".ndjson": FileFormat.NDJSON,
+    ".jsonl": FileFormat.NDJSON,
+}
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE…")
+@click.option("-o", "--out", default=STANDARD, metavar="FILE", help="Where to write.  [default: the standard output]")
+@click.option(
+    "--format",
+    "file_format",
+    type=click.Choice([item.value for item in FileFormat]),
+    help="Of the output.  [default: as the name of --out ends, or csv]",
+)
+@click.option("--top", type=click.IntRange(min=1), metavar="N", help="Write only the N most at risk, ranked.")
+@click.option(
+    "--reasons",
+    type=click.IntRange(0, len(FEATURES)),
+    default=3,
+    show_default=True,
+    help="How many of the strongest factors to tell.",
+)
+@click.option(
+    "--language",
+    type=click.Choice([language.value for language in Language]),
+    default=Language.FR.value,
+    show_default=True,
+    help="Of messages, reasons and warnings.",
+)
+@click.option(
+    "--encoding", help="Of CSV files, as latin-1.  [default: UTF-8, or Windows-1252 where that is impossible]"
+)
+@click.option("--strict", is_flag=True, help="Write nothing at all if a row cannot be scored.")
+@click.option("--model", "version", metavar="VERSION", help="Score with this version.  [default: the active one]")
+def score(
+    *,
+    files: tuple[str, ...],
+    out: str,
+    file_format: str | None,
+    top: int | None,
+    reasons: int,
+    language: str,
+    encoding: str | None,
+    strict: bool,
+    version: str | None,
+) -> None:
+    """Score whole files of employees: probability, message, strongest reasons and warnings for each.
+
+    FILE is a CSV (comma, semicolon or tab), Parquet or NDJSON file, a folder of Parquet files, a glob in quotes, or -
+    for the standard input. Columns have the names of the wire (age, revenu_mensuel, …) or of the IBM data (Age,
+    MonthlyIncome, …); others are passed through.
+
+    Rows that cannot be scored go to FILE.rejected.csv, each with its line and the reason, and the rest is scored.
+
+    Exit status: 0 every row was scored, 1 nothing was written, 2 the command is mistaken, 3 some rows were rejected.
+    """
+    from churn.adapters.workforce.local import expand  # noqa: PLC0415 - takes a while, for this command alone
+
+    settings = settings_or_exit()
+    chosen = FileFormat(file_format) if file_format else _SUFFIXES.get(Path(out).suffix.lower(), FileFormat.CSV)
+    if chosen is FileFormat.PARQUET and out == STANDARD and sys.stdout.isatty():
+        raise click.UsageError("Parquet is nothing for a terminal: name a file with --out")
+    started = time.monotonic()
+    try:
+        job = ScoringJob(
+            inputs=expand(files),
+            output=out,
+            format=chosen,
+            encoding=encoding,
+            language=Language(language),
+            reasons=reasons,
+            top=top,
+            strict=strict,
+        )
+        with _interruptible(), _progress() as progress:
+            summary = asyncio.run(_score(settings, job, version, progress))
+    except StorageUnavailable as error:
+        raise click.ClickException(f"{error}, so which model is active is not known; --model names one") from error
+    except ChurnError as error:
+        raise click.ClickException(str(error)) from error
+    _conclude(summary, time.monotonic() - started)
+    if not version and not database_at_hand(settings) and embedded_database_exists(settings):
+        click.echo("the embedded database does not run: what was activated in it was not asked for", err=True)
+    if summary.rejected:
+        sys.exit(SOME_REJECTED)
+
+
+async def _score(settings: Settings, job: ScoringJob, version: str | None, progress: "Progress") -> ScoringSummary:
+    container = build_container(replace(settings, database_url=database_at_hand(settings)))
+    try:
+        return await container.score_workforce()(job, version=version, on_block=progress.update)
+    finally:
+        if container.settings().database_url:
+            await container.engine().dispose()
+
+
+def _conclude(summary: ScoringSummary, seconds: float) -> None:
+    rows = "1 row" if summary.scored == 1 else f"{summary.scored:,} rows"
+    told = f"{rows} scored with model {summary.model_version} in {seconds:.1f} s"
+    if summary.rejected:
+        told += f"; {summary.rejected:,} rejected: {', '.join(summary.rejected_files)}"
+    click.echo(told, err=True)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let a signal end the command wherever it is, reading a pipe included, so that what is half written is removed."""
+    before = {number: signal.signal(number, _exit) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _exit(number: int, _: FrameType | None) -> None:
+    sys.exit(128 + number)
+
+
+class Progress(Protocol):
+    """Shows how far a job is."""
+
+    def update(self, block: ScoredBlock) -> None:
+        """A step is done."""
+        ...
+
+
+def _progress() -> AbstractContextManager[Progress]:
+    # On a pipe there is nothing but data, and in a log nothing but the outcome.
+    return _Bar() if sys.stderr.isatty() else nullcontext(_Silence())
+
+
+class _Silence:
+    def update(self, block: ScoredBlock) -> None:
+        """Show nothing."""
+
+
+class _Bar:
+    """A bar on the terminal with the rate and the time left; without a known end, the rate alone."""
+
+    _WIDTH: Final = 1000
+
+    def __init__(self) -> None:
+        self._rows = 0
+        self._started = time.monotonic()
+        self._bar: Any = click.progressbar(  # click keeps the type to itself
+            length=self._WIDTH,
+            label="Scoring",
+            file=sys.stderr,
+            show_percent=True,
+            item_show_func=lambda _: self._rate(),
+            bar_template="%(label)s  [%(bar)s]  %(info)s",
+        )
+
+    def __enter__(self) -> Self:
+        self._bar.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._bar.__exit__(kind, error, traceback)
+
+    def _rate(self) -> str:
+        return f"{self._rows:,} rows, {self._rows / max(time.monotonic() - self._started, 1e-3):,.0f}/s"
+
+    def update(self, block: ScoredBlock) -> None:
+        """Move the bar."""
+        self._rows += block.scored + block.rejected
+        progress = 0.0 if block.progress is None else block.progress
+        self._bar.update(round(self._WIDTH * progress) - self._bar.pos, object())

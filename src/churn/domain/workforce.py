@@ -1,0 +1,48 @@
+"""The scoring of a whole workforce: what is asked for, and what came of it."""
+
+from enum import StrEnum
+from typing import Final
+
+from msgspec import Struct
+
+from churn.domain.language import Language
+
+#: What is named instead of a file for the standard input and output.
+STANDARD: Final = "-"
+
+
+class FileFormat(StrEnum):
+    """How a file holds its rows."""
+
+    CSV = "csv"
+    PARQUET = "parquet"
+    NDJSON = "ndjson"
+
+
+class ScoringJob(Struct, frozen=True, kw_only=True):
+    """Files of employees, and how they are to be answered."""
+
+    inputs: tuple[str, ...]
+    """Files, all with the same columns, in the order in which they are answered; `-` is the standard input."""
+    output: str = STANDARD
+    """File to write, whole or not at all."""
+    format: FileFormat = FileFormat.CSV
+    """Of the output; an input's is seen by its first bytes."""
+    encoding: str | None = None
+    """Of CSV inputs; when None, UTF-8, or Windows-1252 where that is impossible."""
+    language: Language = Language.FR
+    reasons: int = 3
+    """How many of each employee's strongest factors are told, from 0 to 11."""
+    top: int | None = None
+    """How many of the employees most at risk are written, highest probability first; all, in order, when None."""
+    strict: bool = False
+    """Whether one row that cannot be scored refuses all of them."""
+
+
+class ScoringSummary(Struct, frozen=True, kw_only=True):
+    """What became of a job."""
+
+    model_version: str
+    scored: int
+    rejected: int
+    rejected_files: tuple[str, ...]
