@@ -1,5 +1,7 @@
 """`POST /predict/batch`: many employees, each answered as `POST /predict` would."""
 
+import csv
+import io
 import itertools
 import json
 from collections.abc import AsyncIterator, Iterable
@@ -265,6 +267,85 @@ async def test_no_more_at_once_than_allowed(serve: Serve) -> None:
         assert (await post(client, b"", NDJSON)).status_code == 200
 
 
+def csv_of(rows: Iterable[dict[str, Any]], delimiter: str = ",") -> bytes:
+    file = io.StringIO(newline="")
+    writer = csv.DictWriter(file, [*LEAVER, "employee_ref"], delimiter=delimiter)
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue().encode()
+
+
+async def predict_csv(client: httpx.AsyncClient, content: bytes, delimiter: str = ",") -> list[dict[str, str]]:
+    response = await post(client, content, "text/csv; charset=utf-8")
+    assert response.status_code == 200, response.text
+    assert response.headers["content-type"] == "text/csv; charset=utf-8"
+    return list(csv.DictReader(io.StringIO(response.content.decode(), newline=""), delimiter=delimiter, strict=True))
+
+
+@pytest.mark.parametrize("delimiter", [",", ";"])
+@given(rows=st.lists(employees(), min_size=1, max_size=4))
+async def test_csv_says_what_json_says(client: httpx.AsyncClient, delimiter: str, rows: list[dict[str, Any]]) -> None:
+    """A CSV of employees is answered by a CSV, separated alike, with the numbers of the JSON answer to the last bit."""
+    in_json = await predict(client, rows, JSON)
+    in_csv = await predict_csv(client, csv_of(rows, delimiter), delimiter)
+    assert [line["row"] for line in in_csv] == [str(number) for number in range(len(rows))]
+    for line, answer in zip(in_csv, in_json, strict=True):
+        for name in ("probability", "threshold", "intercept"):
+            assert float(line[name]) == answer[name]
+        for item in answer["contributions"]:
+            assert float(line[f"log_odds_{item['feature']}"]) == item["log_odds"]
+        assert (line["prediction"], line["risk"]) == (str(answer["prediction"]), answer["risk"])
+        assert (line["message"], line["model_version"]) == (answer["message"], answer["model_version"])
+        assert line["warnings"].split() == [warning["field"] for warning in answer["warnings"]]
+        assert line["errors"] == ""
+
+
+async def test_csv_as_spreadsheets_write_it(client: httpx.AsyncClient) -> None:
+    """A byte order mark, another order, spaces, quotes, blank lines, 18.0 and a decimal comma are all fine."""
+    titles = list(LEAVER)[::-1]
+    cells = {**LEAVER, "exp_totale": "5,5", "age": " 18.0 ", "heures_supp": '"Oui"', "revenu_mensuel": "1.5e3"}
+    content = "\ufeff" + "\r\n".join([";".join(titles), "", ";".join(str(cells[title]) for title in titles), ""])
+    (line,) = await predict_csv(client, content.encode(), ";")
+    (same,) = await predict(client, [LEAVER | {"exp_totale": 5.5}])
+    assert float(line["probability"]) == same["probability"]
+
+
+async def test_a_line_of_csv_at_fault_does_not_lose_the_others(client: httpx.AsyncClient) -> None:
+    """A line with a wrong value, with too few or too many cells, or with a wrong quote is answered in its place."""
+    titles, good = ",".join(LEAVER), ",".join(map(str, LEAVER.values()))
+    wrong = [good.replace("18", "17", 1), good + ",1", "18", good.replace("18", "NaN", 1), good.replace("18", "", 1)]
+    lines = await predict_csv(client, "\n".join([titles, good, *wrong, good.replace("18", '"18"x', 1), good]).encode())
+    assert [line["prediction"] for line in lines] == ["1", *[""] * 6, "1"]
+    errors = [line["errors"] for line in lines[1:-1]]
+    assert errors[0] == errors[3] == "/age: Doit être un entier compris entre 18 et 70."
+    assert errors[1] == errors[2] == "Doit avoir autant de cellules que de titres."
+    assert errors[4] == "/age: Champ obligatoire."
+    assert errors[5].startswith("Le corps n'est pas du CSV")
+
+
+@pytest.mark.parametrize(
+    ("content", "pointer", "code"),
+    [
+        (b"", "", "malformed"),
+        (b"\xff\xfe", "", "malformed"),
+        (csv_of([]).replace(b"age,", b"", 1), "/age", "missing"),
+        (csv_of([]).replace(b"heures_supp", b"heures_suppl"), "/heures_suppl", "unknown"),
+        (csv_of([]).replace(b"age,", b"age,age,", 1), "/age", "duplicate"),
+    ],
+)
+async def test_titles_at_fault_are_refused_as_a_whole(
+    client: httpx.AsyncClient, content: bytes, pointer: str, code: str
+) -> None:
+    """A CSV whose titles are not the fields has no rows that could be understood: 422."""
+    problem = problem_of(await post(client, content, "text/csv"), 422)
+    assert (pointer, code) in {(error["pointer"], error["code"]) for error in problem["errors"]}
+
+
+async def test_a_csv_without_lines_has_no_answers(client: httpx.AsyncClient) -> None:
+    """Titles alone are answered by titles alone."""
+    assert await predict_csv(client, csv_of([])) == []
+
+
 async def test_needs_an_account(stranger: httpx.AsyncClient) -> None:
     """Nobody is answered without a password."""
     problem_of(await post(stranger, b"[]", JSON), 401)
@@ -273,14 +354,18 @@ async def test_needs_an_account(stranger: httpx.AsyncClient) -> None:
 @given(
     body=st.binary(max_size=200)
     | st.lists(VALUES, max_size=4).map(lambda rows: written(rows, JSON))
-    | st.lists(VALUES, max_size=4).map(lambda rows: written(rows, NDJSON)),
-    media_type=st.sampled_from([JSON, NDJSON]),
+    | st.lists(VALUES, max_size=4).map(lambda rows: written(rows, NDJSON))
+    | st.lists(st.text(max_size=20)).map(
+        lambda lines: "\n".join([",".join(LEAVER), *lines]).encode("utf-8", "replace")
+    ),
+    media_type=st.sampled_from([JSON, NDJSON, "text/csv"]),
 )
 async def test_any_body_is_answered(client: httpx.AsyncClient, body: bytes, media_type: str) -> None:
     """Any body gives an answer per row or a problem."""
     response = await post(client, body, media_type)
     if response.status_code == 200:
-        read(response, media_type)
+        if media_type != "text/csv":
+            read(response, media_type)
     else:
         problem_of(response, 422)
 

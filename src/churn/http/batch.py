@@ -13,13 +13,14 @@ from churn.domain.employee import Employee
 from churn.domain.language import Language
 from churn.domain.prediction import Prediction
 from churn.http.connection import ChurnRequest
+from churn.http.csv_answer import TITLES
 from churn.http.headers import header
 from churn.http.json_body import InvalidBody, TooLarge, UnsupportedMediaType
 from churn.http.language import language_of
 from churn.http.operation import TrueOperation
 from churn.http.predictions import PredictionAnswer, answer_to
 from churn.http.problems import in_words, problem_responses
-from churn.http.row_forms import FORMS, SLICE, RejectedRow, Row, RowAnswer, form_of, read_rows
+from churn.http.row_forms import SLICE, RejectedRow, Row, RowAnswer, form_of, read_rows
 from churn.settings import Settings
 from churn.use_cases.predict_workforce import PredictWorkforce
 from churn.use_cases.turns import Turns
@@ -40,21 +41,31 @@ class BatchOperation(TrueOperation):
     def __post_init__(self) -> None:
         super().__post_init__()
         employee = Reference(ref="#/components/schemas/Employee")
-        schemas = {
+        bodies = {
             "application/json": Schema(type=OpenAPIType.ARRAY, items=employee),
-            "application/x-ndjson": Schema(type=OpenAPIType.STRING, description="Un objet JSON `Employee` par ligne."),
+            "application/x-ndjson": _text("Un objet JSON `Employee` par ligne."),
+            "text/csv": _text(
+                "Une ligne de titres, les champs d'`Employee`, puis un employé par ligne ; cellules séparées par des "
+                "virgules, ou par des points-virgules et alors les nombres peuvent avoir une virgule décimale."
+            ),
+        }
+        answers = {
+            "application/x-ndjson": _text("Un objet JSON `PredictionAnswer` ou `RejectedRow` par ligne."),
+            "text/csv": _text(
+                f"Une ligne de titres (`row,{','.join(TITLES)},errors`), puis une ligne par employé. Un texte qu'un "
+                "tableur prendrait pour un calcul est précédé d'une apostrophe."
+            ),
         }
         self.request_body = RequestBody(
-            required=True,
-            content={form.media_type: OpenAPIMediaType(schema=schemas[form.media_type]) for form in FORMS},
+            required=True, content={name: OpenAPIMediaType(schema=schema) for name, schema in bodies.items()}
         )
         success = (self.responses or {})["200"]
         if isinstance(success, OpenAPIResponse) and success.content:
-            success.content["application/x-ndjson"] = OpenAPIMediaType(
-                schema=Schema(
-                    type=OpenAPIType.STRING, description="Un objet JSON `PredictionAnswer` ou `RejectedRow` par ligne."
-                )
-            )
+            success.content |= {name: OpenAPIMediaType(schema=schema) for name, schema in answers.items()}
+
+
+def _text(description: str) -> Schema:
+    return Schema(type=OpenAPIType.STRING, description=description)
 
 
 class BatchController(Controller):
@@ -68,11 +79,11 @@ class BatchController(Controller):
         status_code=200,
         summary="Prédire le départ de nombreux employés",
         description=(
-            "Une liste JSON ou du NDJSON ; la réponse a la même forme et le même ordre. Une ligne refusée n'en empêche "
-            "aucune autre : à sa place, la réponse dit pourquoi (`RejectedRow`). Les lignes évaluées le sont par une "
-            "même version du modèle et enregistrées en une seule transaction, avant le premier octet de la réponse : "
-            "une réponse 200 dit que toutes sont enregistrées, tout autre statut qu'aucune ne l'est, sauf 503, qui ne "
-            "le garantit pas. Le corps est lu au fil de l'eau."
+            "Une liste JSON, du NDJSON ou du CSV ; la réponse a la même forme et le même ordre. Une ligne refusée "
+            "n'en empêche aucune autre : à sa place, la réponse dit pourquoi (`RejectedRow`). Les lignes évaluées le "
+            "sont par une même version du modèle et enregistrées en une seule transaction, avant le premier octet de "
+            "la réponse : une réponse 200 dit que toutes sont enregistrées, tout autre statut qu'aucune ne l'est, sauf "
+            "503, qui ne le garantit pas. Le corps est lu au fil de l'eau."
         ),
         responses=problem_responses(401, 413, 415, 422, 429, 503),
         response_description="Une réponse par ligne, dans l'ordre",

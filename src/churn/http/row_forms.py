@@ -1,17 +1,31 @@
-"""The forms in which a client may send many employees, and gets its answer: JSON, NDJSON."""
+"""The forms in which a client may send many employees, and gets its answer: JSON, NDJSON and CSV."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+import csv
+import re
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
+from functools import lru_cache
 from itertools import batched
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from churn.domain.employee import Employee
-from churn.domain.expectation import Text
+from churn.domain.expectation import Text, schemas
 from churn.domain.language import Language
-from churn.http.json_body import MALFORMED, FieldError, InvalidBody, decode_rows, decode_strictly, is_json
+from churn.http.csv_answer import TITLES, cells_of, write_csv
+from churn.http.json_body import (
+    MALFORMED,
+    FieldError,
+    InvalidBody,
+    decode_rows,
+    decode_strictly,
+    field_errors,
+    is_json,
+    json_number,
+)
 from churn.http.predictions import PredictionAnswer
 from churn.http.problems import ProblemError
+from churn.http.rows import CELLS, NOT_CSV, open_csv
 from churn.use_cases.turns import Turns
 
 #: Rows read or written in one turn of the event loop, so that it takes about a millisecond.
@@ -21,6 +35,7 @@ _FAULTY_SLICE: Final = 8
 #: Bytes of one row: twenty times what an employee takes.
 _LONGEST_ROW: Final = 16 << 10
 
+_NUMBER: Final = re.compile(r"[+-]?[0-9]{1,20}(\.[0-9]{0,20})?([eE][+-]?[0-9]{1,3})?")
 _TOO_LONG: Final[Text] = {
     Language.FR: f"Ligne de plus de {_LONGEST_ROW} octets.",
     Language.EN: f"A row of more than {_LONGEST_ROW} bytes.",
@@ -162,12 +177,98 @@ class JSONList(_JSONRows):
         yield b"]" if before == b"," else b"[]"
 
 
-FORMS: Final[Sequence[Form[bytes]]] = (JSONList(), NDJSON())
+class CSV:
+    """A line of titles, then an employee a line; cells are separated by commas or semicolons."""
+
+    media_type = "text/csv"
+
+    def __init__(self) -> None:
+        self._delimiter = ","
+
+    async def split(self, body: AsyncIterable[bytes]) -> AsyncIterator[Sequence[dict[str, object] | InvalidBody]]:
+        """See the protocol."""
+        whole = b"".join([chunk async for chunk in body])
+        titles, lines, self._delimiter = open_csv(whole, Employee)
+        numeric = [schemas(Employee)[title].get("type") in {"integer", "number"} for title in titles]
+        decimal_comma = self._delimiter == ";"
+
+        def row(line: list[str]) -> dict[str, object] | InvalidBody:
+            if len(line) != len(titles):
+                return InvalidBody([FieldError("", "invalid", CELLS)])
+            return {
+                title: _number(cell, decimal_comma=decimal_comma) if is_numeric else cell.strip()
+                for title, cell, is_numeric in zip(titles, line, numeric, strict=True)
+                if cell and not cell.isspace()
+            }
+
+        for some in batched(_lines(lines), SLICE, strict=False):
+            yield [InvalidBody([FieldError("", "malformed", NOT_CSV)]) if line is None else row(line) for line in some]
+
+    def decode(self, rows: Sequence[dict[str, object] | InvalidBody]) -> list[Employee] | None:
+        """See the protocol."""
+        try:
+            return msgspec.convert(rows, list[Employee])
+        except msgspec.ValidationError:
+            return None
+
+    def decode_one(self, row: dict[str, object] | InvalidBody) -> Employee:
+        """See the protocol."""
+        if isinstance(row, InvalidBody):
+            raise row
+        if errors := field_errors(row, Employee):
+            raise InvalidBody(errors)
+        return msgspec.convert(row, Employee)
+
+    async def encode(self, blocks: AsyncIterable[Sequence[RowAnswer]]) -> AsyncIterator[bytes]:
+        """See the protocol."""
+        yield write_csv([("row", *TITLES, "errors")], self._delimiter)
+        rows = 0
+        async for block in blocks:
+            yield write_csv(
+                [
+                    (number, *[None] * len(TITLES), _in_a_cell(answer.errors))
+                    if isinstance(answer, RejectedRow)
+                    else (number, *cells_of(answer), None)
+                    for number, answer in enumerate(block, rows)
+                ],
+                self._delimiter,
+            )
+            rows += len(block)
 
 
-def form_of(content_type: str) -> Form[bytes] | None:
+def _lines(lines: Iterator[list[str]]) -> Iterator[list[str] | None]:
+    """The lines that are not empty; None for one that is no CSV."""
+    while True:
+        try:
+            line = next(lines, None)
+        except csv.Error:
+            yield None
+            continue
+        if line is None:
+            return
+        if line:
+            yield line
+
+
+@lru_cache(maxsize=4096)
+def _number(cell: str, *, decimal_comma: bool) -> object:
+    """What JSON would make of `cell`; text, which no number field accepts, when it is no number."""
+    text = cell.strip()
+    if decimal_comma:
+        text = text.replace(",", ".")
+    return json_number(text) if _NUMBER.fullmatch(text) else text
+
+
+def _in_a_cell(errors: Sequence[ProblemError]) -> str:
+    return " ".join(f"{error.pointer}: {error.detail}" if error.pointer else error.detail for error in errors)
+
+
+FORMS: Final[tuple[type[Form[Any]], ...]] = (JSONList, NDJSON, CSV)
+
+
+def form_of(content_type: str) -> Form[Any] | None:
     """The form that `content_type` names."""
     for form in FORMS:
         if is_json(content_type.lower().replace(form.media_type, "application/json", 1)):
-            return form
+            return form()
     return None

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, ClassVar, Final
 
@@ -38,11 +38,11 @@ _NOT_A_LIST: Final[Text] = {
     Language.EN: "The body must be a JSON list of objects.",
 }
 _NOT_A_ROW: Final[Text] = {Language.FR: "Doit être un objet JSON.", Language.EN: "Must be a JSON object."}
-_NOT_CSV: Final[Text] = {
+NOT_CSV: Final[Text] = {
     Language.FR: "Le corps n'est pas du CSV (RFC 4180, UTF-8) avec une ligne de titres.",
     Language.EN: "The body is not CSV (RFC 4180, UTF-8) with a line of titles.",
 }
-_CELLS: Final[Text] = {
+CELLS: Final[Text] = {
     Language.FR: "Doit avoir autant de cellules que de titres.",
     Language.EN: "Must have as many cells as there are titles.",
 }
@@ -77,7 +77,7 @@ class StrictRows[T](StrictJSON[T]):
         content_type = header(self.asgi_connection.scope, b"content-type")
         if is_json(content_type):
             return decode_json_rows(value, self.model_type)
-        if _is_csv(content_type):
+        if is_csv(content_type):
             return decode_csv_rows(value, self.model_type, self.CELLS)
         raise UnsupportedMediaType
 
@@ -91,7 +91,8 @@ class RowsOperation(TrueOperation):
             self.request_body.content["text/csv"] = OpenAPIMediaType(schema=Schema(type=OpenAPIType.STRING))
 
 
-def _is_csv(content_type: str) -> bool:
+def is_csv(content_type: str) -> bool:
+    """Whether it is that of CSV in UTF-8."""
     return is_json(content_type.lower().replace("text/csv", "application/json", 1))
 
 
@@ -139,15 +140,7 @@ def decode_csv_rows[T](body: bytes, model: type[T], cells: Mapping[str, Mapping[
     Raises:
         InvalidBody: with every error that can be told, at most 50. Rows are counted from 0, without the titles.
     """
-    try:
-        titles, *lines = csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True)
-    except (ValueError, csv.Error):
-        raise InvalidBody([FieldError("", "malformed", _NOT_CSV)]) from None
-    titles = [title.strip() for title in titles]
-    header_row = JSONObject([(title, None) for title in titles])
-    errors = [error for error in field_errors(header_row, model) if error.code in {"unknown", "missing"}]
-    if errors := _repeated(header_row) + errors:
-        raise InvalidBody(errors[:MOST_ERRORS])
+    titles, lines, _ = open_csv(body, model)
 
     def meaning(title: str, cell: str) -> object:
         return cells[title].get(cell.lower(), cell) if title in cells else cell
@@ -160,7 +153,36 @@ def decode_csv_rows[T](body: bytes, model: type[T], cells: Mapping[str, Mapping[
         ]
         return JSONObject(pairs)
 
-    return _checked([row(line) for line in lines if line], model, not_a_row=_CELLS)
+    try:
+        rows = [row(line) for line in lines if line]
+    except csv.Error:
+        raise InvalidBody([FieldError("", "malformed", NOT_CSV)]) from None
+    return _checked(rows, model, not_a_row=CELLS)
+
+
+def open_csv(body: bytes, model: type) -> tuple[list[str], Iterator[list[str]], str]:
+    """The titles of the CSV `body`, which are fields of the struct `model`; the lines below; what separates cells.
+
+    That is a comma or a semicolon, whichever the line of titles has more of. The iterator raises `csv.Error` at a line
+    that is no CSV.
+
+    Raises:
+        InvalidBody: it is not CSV at all, or a title is unknown, missing or repeated.
+    """
+    try:
+        text = body.decode("utf-8-sig")
+        delimiter = max(",;", key=text.partition("\n")[0].count)
+        lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        titles = [title.strip() for title in next(lines, [])]
+    except (ValueError, csv.Error):
+        raise InvalidBody([FieldError("", "malformed", NOT_CSV)]) from None
+    if not titles:
+        raise InvalidBody([FieldError("", "malformed", NOT_CSV)])
+    row = JSONObject([(title, None) for title in titles])
+    errors = [error for error in field_errors(row, model) if error.code in {"unknown", "missing"}]
+    if errors := _repeated(row) + errors:
+        raise InvalidBody(errors[:MOST_ERRORS])
+    return titles, lines, delimiter
 
 
 def _checked[T](rows: list[Any], model: type[T], *, not_a_row: Text = _NOT_A_ROW) -> list[T]:
