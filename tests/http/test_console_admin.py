@@ -12,6 +12,7 @@ from tests.http.console import Browser
 
 from churn.container import build_container
 from churn.domain.account import Role
+from churn.domain.audit import Action, AuditEvent
 from churn.domain.language import Language
 from churn.http.app import create_app
 from churn.http.console.words import TEXTS
@@ -210,3 +211,24 @@ async def test_a_prediction_of_another_model_says_so(own, root, anne):
             break
     assert caution in page
     await root.post("/console/models/rollback", {"reason": "x"})
+
+
+async def test_the_audit_trail_is_read(own, root, anne):
+    """By admins, newest first, page by page, in words; what has been done here is in it."""
+    assert (await anne.get("/console/audit")).status_code == 403
+    page = (await root.get("/console/audit")).text
+    assert "compte créé" in page
+    assert "modèle mis en service" in page
+    container = own[1]
+    texts = TEXTS[Language.FR]["audit"]
+    assert {action.value.replace("-", "_") for action in Action} <= texts.keys()
+    at = container.clock().now()
+    await container.trail().append(
+        [AuditEvent(at=at, account=None, action="later-release", details={"n": n}) for n in range(60)]
+    )
+    page = (await root.get("/console/audit")).text
+    assert page.count("later-release") == 50
+    older = re.search(r'href="(/console/audit\?before=\d+)" rel="next"', page)[1]
+    assert (await root.get(older)).text.count("later-release") == 10
+    for before in ("x", "-1", "9" * 30, "²"):
+        assert (await root.get(f"/console/audit?before={before}")).status_code == 200

@@ -56,6 +56,7 @@ _SECTIONS: Final[tuple[tuple[str, Pair, Role], ...]] = (
     ("/console/history", ("Historique", "History"), Role.ANALYST),
     ("/console/models", ("Modèles", "Models"), Role.ANALYST),
     ("/console/accounts", ("Comptes", "Accounts"), Role.ADMIN),
+    ("/console/audit", ("Journal", "Audit"), Role.ADMIN),
 )
 
 

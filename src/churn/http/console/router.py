@@ -8,6 +8,7 @@ from litestar.exceptions import HTTPException, NotFoundException
 from litestar.params import FromPath
 
 from churn.http.console.accounts import AccountsController, OwnAccountController
+from churn.http.console.audit import AuditController
 from churn.http.console.history import HistoryController
 from churn.http.console.models import ModelsController
 from churn.http.console.page import problem_page
@@ -45,6 +46,7 @@ def console(resume_session: ResumeSession, *, secure: bool) -> Router:
             ModelsController,
             AccountsController,
             OwnAccountController,
+            AuditController,
             nowhere,
         ],
         before_request=authenticate,
