@@ -19,6 +19,7 @@ from churn.adapters.postgres.follow_up import PostgresOutcomeLog, PostgresReview
 from churn.adapters.postgres.history import PostgresHistoryRepository
 from churn.adapters.postgres.migrations import Migrations
 from churn.adapters.postgres.models import PostgresModelRegistry, PostgresShadowScores
+from churn.adapters.postgres.personal_data import PostgresPersonalData
 from churn.adapters.postgres.sessions import PostgresSessionStore
 from churn.adapters.postgres.traffic import PostgresTrafficCounts, TrafficCounter
 from churn.adapters.postgres.users import PostgresUserStore
@@ -33,6 +34,7 @@ from churn.use_cases.audit_sign_ins import AuditSignIns
 from churn.use_cases.authenticate import Authenticate
 from churn.use_cases.check_readiness import CheckReadiness, Condition
 from churn.use_cases.compare_models import CompareModels
+from churn.use_cases.personal_data import EraseEmployee, ExportEmployee, PurgeHistory
 from churn.use_cases.predict_attrition import PredictAttrition
 from churn.use_cases.predict_workforce import PredictWorkforce
 from churn.use_cases.read_prediction import ReadPrediction
@@ -120,6 +122,7 @@ class Container(containers.DeclarativeContainer):
     outcomes = providers.Singleton(PostgresOutcomeLog, engine)
     reviews = providers.Singleton(PostgresReviewLog, engine)
 
+    personal_data = providers.Singleton(PostgresPersonalData, engine, counter=counter)
     trail = providers.Singleton(PostgresAuditTrail, engine)
     audit_sign_ins = providers.Singleton(AuditSignIns, trail=trail, users=users, clock=clock)
     verify_audit = providers.Singleton(VerifyAudit, trail=trail)
@@ -214,6 +217,9 @@ class Container(containers.DeclarativeContainer):
         catalogue=catalogue,
         registry=providers.Callable(_if_configured, settings, registry.provider),
     )
+    export_employee = providers.Singleton(ExportEmployee, data=personal_data, trail=trail, clock=clock)
+    erase_employee = providers.Singleton(EraseEmployee, data=personal_data, clock=clock)
+    purge_history = providers.Singleton(PurgeHistory, data=personal_data, clock=clock)
     check_readiness = providers.Singleton(
         CheckReadiness,
         providers.Dict(

@@ -19,6 +19,7 @@ from churn.domain.employee import Employee
 from churn.domain.manifest import Manifest
 from churn.domain.outcome import Outcome, Subject
 from churn.domain.performance import Cohort
+from churn.domain.personal_data import Kept, Removed
 from churn.domain.prediction import HistoryFilter, ModelInfo, Prediction, Score
 from churn.domain.review import Review, ReviewRates
 from churn.domain.session import Session
@@ -411,6 +412,33 @@ class TrafficCounts(Protocol):
         """Compare the counts of `binning.version` with the history, correct them, and return the days that were wrong.
 
         Right also when predictions are stored and deleted meanwhile, by any process.
+        """
+        ...
+
+
+@runtime_checkable
+class PersonalData(Protocol):
+    """Finds and removes predictions with everything that hangs on them: shadow scores, outcomes, reviews, counts."""
+
+    async def of(self, employee_ref: str) -> Sequence[Kept]:
+        """Everything that is kept under that pseudonym, by id of the prediction; empty if nothing is."""
+        ...
+
+    async def erase(self, employee_ref: str, *, audit: Callable[[Removed], AuditEvent]) -> Removed | None:
+        """Remove everything that is kept under that pseudonym, durably; None if nothing was.
+
+        The audit trail gets what `audit` makes of it in the same transaction.
+        """
+        ...
+
+    async def older_than(self, moment: datetime) -> int:
+        """How many predictions were made before `moment`."""
+        ...
+
+    async def purge(self, *, before: datetime, limit: int, audit: Callable[[Removed], AuditEvent]) -> Removed | None:
+        """Remove the oldest `limit` predictions of those made before `before`, as `erase` does; None if there are none.
+
+        What somebody else is about to remove, or to add something to, is left out.
         """
         ...
 

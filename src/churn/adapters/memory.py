@@ -35,6 +35,7 @@ from churn.domain.errors import (
 from churn.domain.manifest import Manifest
 from churn.domain.outcome import Outcome, Status, Subject, horizon_end, status
 from churn.domain.performance import Cohort
+from churn.domain.personal_data import Kept, Removed
 from churn.domain.prediction import HistoryFilter, ModelInfo, Prediction, Score
 from churn.domain.review import Decision, Review, ReviewRates
 from churn.domain.session import Session
@@ -74,6 +75,10 @@ class MemoryHistoryRepository:
     def __len__(self) -> int:
         """How many predictions there are."""
         return len(self._predictions)
+
+    def forget(self, prediction_id: UUID) -> int:
+        """Remove a prediction, for the twin that erases; how many there were."""
+        return 0 if self._predictions.pop(prediction_id, None) is None else 1
 
     async def append(self, prediction: Prediction) -> None:
         """See the port."""
@@ -419,6 +424,17 @@ class MemoryShadowScores:
             if await self._history.get(score.prediction_id) is not None:
                 self._scores.setdefault((score.prediction_id, score.model_version), score)
 
+    def of(self, prediction_id: UUID) -> Sequence[ShadowScore]:
+        """Those of a prediction, by version."""
+        return [score for (id_, _), score in sorted(self._scores.items()) if id_ == prediction_id]
+
+    def forget(self, prediction_id: UUID) -> int:
+        """Remove those of a prediction, for the twin that erases; how many there were."""
+        theirs = [key for key in self._scores if key[0] == prediction_id]
+        for key in theirs:
+            del self._scores[key]
+        return len(theirs)
+
     async def agreement(self, a: str, b: str) -> Agreement:
         """See the port."""
         pairs = [
@@ -465,6 +481,10 @@ class MemoryOutcomeLog:
         self._trail.remember(audit(added) if added else None)
         return added
 
+    def forget(self, prediction_id: UUID) -> int:
+        """Remove those of a prediction, for the twin that erases; how many there were."""
+        return len(self._log.pop(prediction_id, []))
+
     async def of(self, prediction_id: UUID) -> Sequence[Outcome]:
         """See the port."""
         return self._log.get(prediction_id, [])[::-1]
@@ -504,6 +524,10 @@ class MemoryReviewLog:
         log.append(review)
         self._trail.remember(audit)
         return True
+
+    def forget(self, prediction_id: UUID) -> int:
+        """Remove those of a prediction, for the twin that erases; how many there were."""
+        return len(self._log.pop(prediction_id, []))
 
     async def of(self, prediction_id: UUID) -> Sequence[Review]:
         """See the port."""
@@ -595,3 +619,64 @@ def _cohort(month: date, version: str, members: Sequence[tuple[Prediction, Statu
         resolved_probability=np.array([prediction.score.probability for prediction, _ in resolved], dtype=np.float64),
         resolved_left=np.array([known is Status.LEFT for _, known in resolved], dtype=np.bool_),
     )
+
+
+class MemoryPersonalData:
+    """Fills the port `PersonalData`, over the twins that keep it."""
+
+    def __init__(
+        self,
+        *,
+        history: MemoryHistoryRepository,
+        shadow_scores: MemoryShadowScores,
+        outcomes: MemoryOutcomeLog,
+        reviews: MemoryReviewLog,
+        trail: MemoryAuditTrail,
+    ) -> None:
+        """`trail` gets what the audit is to say."""
+        self._history = history
+        self._shadow_scores = shadow_scores
+        self._outcomes = outcomes
+        self._reviews = reviews
+        self._trail = trail
+
+    async def of(self, employee_ref: str) -> Sequence[Kept]:
+        """See the port."""
+        return [
+            Kept(
+                prediction=prediction,
+                shadow_scores=self._shadow_scores.of(prediction.id),
+                outcomes=await self._outcomes.of(prediction.id),
+                reviews=await self._reviews.of(prediction.id),
+            )
+            for prediction in reversed(await self._find(HistoryFilter(employee_ref=employee_ref)))
+        ]
+
+    async def erase(self, employee_ref: str, *, audit: Callable[[Removed], AuditEvent]) -> Removed | None:
+        """See the port."""
+        return self._remove(await self._find(HistoryFilter(employee_ref=employee_ref)), audit)
+
+    async def older_than(self, moment: datetime) -> int:
+        """See the port."""
+        return len(await self._find(HistoryFilter(until=moment)))
+
+    async def purge(self, *, before: datetime, limit: int, audit: Callable[[Removed], AuditEvent]) -> Removed | None:
+        """See the port."""
+        old = sorted(await self._find(HistoryFilter(until=before)), key=operator.attrgetter("created_at"))
+        return self._remove(old[:limit], audit)
+
+    async def _find(self, criteria: HistoryFilter) -> Sequence[Prediction]:
+        return await self._history.find(criteria, before=None, limit=len(self._history))
+
+    def _remove(self, predictions: Sequence[Prediction], audit: Callable[[Removed], AuditEvent]) -> Removed | None:
+        if not predictions:
+            return None
+        ids = [prediction.id for prediction in predictions]
+        removed = Removed(
+            predictions=sum(map(self._history.forget, ids)),
+            shadow_scores=sum(map(self._shadow_scores.forget, ids)),
+            outcomes=sum(map(self._outcomes.forget, ids)),
+            reviews=sum(map(self._reviews.forget, ids)),
+        )
+        self._trail.remember(audit(removed))
+        return removed

@@ -3,6 +3,8 @@
 import click
 
 from churn.cli.audit import audit
+from churn.cli.employees import employees
+from churn.cli.history import history
 from churn.cli.migrate import migrate
 from churn.cli.models import models
 from churn.cli.monitor import monitor
@@ -22,6 +24,8 @@ def main() -> None:
 
 
 main.add_command(audit)
+main.add_command(employees)
+main.add_command(history)
 main.add_command(migrate)
 main.add_command(models)
 main.add_command(monitor)

@@ -1,5 +1,6 @@
 """The employee as the model sees them: eleven features, their bounds and their wire names."""
 
+import re
 from enum import StrEnum
 from typing import Annotated, Final
 
@@ -134,6 +135,11 @@ class Employee(
             self.years_at_company,
             self.total_working_years,
         )
+
+
+def is_employee_ref(text: str) -> bool:
+    """Whether an employee can have that pseudonym."""
+    return re.search(EMPLOYEE_REF_PATTERN, text) is not None
 
 
 #: Wire names of the model's inputs, in the order in which every vector, matrix and bundle holds them.

@@ -144,6 +144,13 @@ class UnknownPrediction(ChurnError):
         self.prediction_id = prediction_id
 
 
+class UnknownEmployee(ChurnError):
+    """Nothing is kept of that person; the message does not repeat the pseudonym."""
+
+    def __init__(self) -> None:
+        super().__init__("nothing is kept under this pseudonym")
+
+
 class ReportFault(Struct, frozen=True):
     """What is wrong with one report of an outcome."""
 

@@ -15,6 +15,7 @@ from churn.http.connection import ChurnRequest
 from churn.http.console.router import console
 from churn.http.dependencies import dependencies
 from churn.http.documentation import documentation_handlers, openapi_config
+from churn.http.employees import EmployeeController
 from churn.http.explanations import ExplanationController
 from churn.http.follow_up import FollowUpController
 from churn.http.health import HealthController, MetricsController
@@ -52,6 +53,7 @@ def create_app(settings: Settings) -> ASGIApp:
             PredictionController,
             BatchController,
             FollowUpController,
+            EmployeeController,
             ExplanationController,
             ModelController,
             MonitoringController,

@@ -77,6 +77,7 @@ def openapi_config() -> OpenAPIConfig:
             Tag(name="Prédictions", description="Prédire, et relire ce qui a été prédit."),
             Tag(name="Suivi", description="Ce qu'il est advenu, et ce que des personnes en concluent."),
             Tag(name="Surveillance", description="Peut-on encore croire le modèle ?"),
+            Tag(name="Personnes", description="Tout ce qui est gardé d'une personne : l'exporter, l'effacer."),
             Tag(name="Comptes", description="Les comptes et leurs rôles, pour les administrateurs."),
             Tag(name="Modèles", description="Les versions du modèle : ce qu'elles valent, et laquelle répond."),
             Tag(name="Exploitation", description="Santé et mesures du service."),

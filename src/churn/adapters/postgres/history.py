@@ -70,7 +70,8 @@ def _to_row(prediction: Prediction) -> msgspec.Struct:
     )
 
 
-def _from_row(row: Row[Any]) -> Prediction:
+def from_row(row: Row[Any]) -> Prediction:
+    """The prediction of a row of the table."""
     return Prediction(
         id=row.id,
         created_at=row.created_at,
@@ -217,7 +218,7 @@ class PostgresHistoryRepository:
         with storage_errors():
             async with self._engine.connect() as connection:
                 row = (await connection.execute(select(table).where(table.c.id == prediction_id))).one_or_none()
-        return None if row is None else _from_row(row)
+        return None if row is None else from_row(row)
 
     async def find(self, criteria: HistoryFilter, *, before: UUID | None, limit: int) -> Sequence[Prediction]:
         """See the port."""
@@ -227,7 +228,7 @@ class PostgresHistoryRepository:
         with storage_errors():
             async with self._engine.connect() as connection:
                 rows = (await connection.execute(statement)).all()
-        return [_from_row(row) for row in rows]
+        return [from_row(row) for row in rows]
 
     async def _write(self) -> None:
         while not (self._stopping and not self._queue):
