@@ -105,6 +105,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "`false` only for plain HTTP on a network that you trust."
         ),
     ] = True
+    request_timeout: Annotated[
+        float,
+        Meta(gt=0, le=3600, description="Seconds that a request may take to arrive before its connection is closed."),
+    ] = 60.0
     max_body_size: Annotated[
         int, Meta(ge=1024, le=1 << 30, description="Largest request body, in bytes, before 413.")
     ] = 1 << 20

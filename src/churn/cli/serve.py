@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 from contextlib import ExitStack
+from functools import partial
 from importlib import import_module
 from types import FrameType
 from typing import Final
@@ -24,6 +25,7 @@ from churn.container import build_container
 from churn.domain.account import Role
 from churn.domain.errors import ChurnError, UsernameTaken
 from churn.http.observability import configure_logging
+from churn.http.protocol import PunctualProtocol
 from churn.settings import Settings
 
 #: 144 bits, written as 24 characters.
@@ -69,7 +71,7 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
             port=settings.port,
             workers=settings.workers,
             loop="uvloop",
-            http="httptools",
+            http=partial(PunctualProtocol, arrival_timeout=settings.request_timeout),  # type: ignore[arg-type]
             ws="none",
             log_config=None,
             access_log=False,

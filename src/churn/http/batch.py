@@ -5,7 +5,6 @@ from typing import Final, cast
 
 from litestar import Controller, Response, post
 from litestar.di import NamedDependency
-from litestar.exceptions import ClientException, InternalServerException
 from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, OpenAPIType, Reference, RequestBody, Schema
 from litestar.response import Stream
 
@@ -149,13 +148,9 @@ class _Batch:
 
 async def _limited(request: ChurnRequest, most_bytes: int) -> AsyncIterator[bytes]:
     size = 0
-    try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > most_bytes:
-                detail = {language: text.format(most_bytes) for language, text in _TOO_MANY_BYTES.items()}
-                raise TooLarge("too-many-bytes", detail)
-            yield chunk
-    except InternalServerException:
-        # The client has gone, which is no failure of ours; nobody reads the answer.
-        raise ClientException("the client has gone") from None
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > most_bytes:
+            detail = {language: text.format(most_bytes) for language, text in _TOO_MANY_BYTES.items()}
+            raise TooLarge("too-many-bytes", detail)
+        yield chunk

@@ -1,15 +1,23 @@
 """What Litestar makes of a connection, through its own extension points, without what a prediction has no use for."""
 
+from collections.abc import AsyncGenerator
 from typing import Any, Final, cast, override
 
 import msgspec
 from litestar import Request, Response
+from litestar.exceptions import ClientException, InternalServerException
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.types import ASGIApp, Empty, HTTPReceiveMessage, HTTPResponseStartEvent, Receive, Scope, Send
 
 from churn.domain.account import Account
 
 _CONTENT_TYPE: Final = (b"content-type", b"application/json")
+
+
+class ClientGone(ClientException):
+    """The client went away before its body had arrived: no failure of ours, and nobody reads the answer."""
+
+    detail = "the client has gone"
 
 
 class ChurnRequest(Request[Account, Any, Any]):
@@ -21,6 +29,7 @@ class ChurnRequest(Request[Account, Any, Any]):
 
         Raises:
             RequestEntityTooLarge: it is larger than the route allows.
+            ClientGone: it never arrived.
         """
         if self._body is Empty and self.is_connected:
             first = cast("HTTPReceiveMessage", await self.receive())
@@ -34,6 +43,23 @@ class ChurnRequest(Request[Account, Any, Any]):
             # The general case is Litestar's, from the start, as if nothing had been read.
             self.receive = _starting_with(first, self.receive)
         return await super().body()
+
+    @override
+    async def stream(self) -> AsyncGenerator[bytes]:
+        """The body as it arrives.
+
+        Raises:
+            RequestEntityTooLarge: it is larger than the route allows.
+            ClientGone: the rest never arrived.
+        """
+        try:
+            async for chunk in super().stream():
+                yield chunk
+        except InternalServerException as error:
+            # The other cause, a body that has been read before, would be a mistake of ours.
+            if self.is_connected:
+                raise ClientGone from error
+            raise
 
 
 def _starting_with(first: HTTPReceiveMessage, rest: Receive) -> Receive:
