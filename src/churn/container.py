@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 import uuid_utils.compat
@@ -12,6 +12,7 @@ from dependency_injector import containers, providers
 
 from churn.adapters.argon2_hasher import Argon2PasswordHasher
 from churn.adapters.joblib_model.catalogue import JoblibModelCatalogue
+from churn.adapters.postgres.alerts import PostgresAlertLog
 from churn.adapters.postgres.audit import PostgresAuditTrail
 from churn.adapters.postgres.engine import answers, create_engine
 from churn.adapters.postgres.evidence import PostgresEvidence
@@ -24,6 +25,7 @@ from churn.adapters.postgres.sessions import PostgresSessionStore
 from churn.adapters.postgres.traffic import PostgresTrafficCounts, TrafficCounter
 from churn.adapters.postgres.users import PostgresUserStore
 from churn.adapters.system_clock import SystemClock
+from churn.adapters.webhook_notifier import WebhookNotifier
 from churn.domain.prediction import Prediction
 from churn.domain.session import SessionLimits
 from churn.ports import HistoryFlush, ModelRegistry, Workforce
@@ -32,6 +34,7 @@ from churn.use_cases.accounts import ChangeAccount, ChangePassword, CreateAccoun
 from churn.use_cases.activate_model import ActivateModel, RollBackModel, ShadowModel
 from churn.use_cases.audit_sign_ins import AuditSignIns
 from churn.use_cases.authenticate import Authenticate
+from churn.use_cases.check_model import Check, CheckModel, RaiseAlerts
 from churn.use_cases.check_readiness import CheckReadiness, Condition
 from churn.use_cases.compare_models import CompareModels
 from churn.use_cases.personal_data import EraseEmployee, ExportEmployee, PurgeHistory
@@ -49,6 +52,7 @@ from churn.use_cases.serving_model import Serving, ServingModel
 from churn.use_cases.sessions import ResumeSession, SignIn, SignOut
 from churn.use_cases.turns import Turns
 from churn.use_cases.verify_audit import VerifyAudit
+from churn.use_cases.watch_model import WatchModel
 from churn.use_cases.what_if import ExploreWhatIf
 
 
@@ -87,6 +91,7 @@ class Container(containers.DeclarativeContainer):
     on_flush: providers.Provider[Callable[[HistoryFlush], None]] = providers.Object(_ignore)
     on_serving: providers.Provider[Callable[[Serving], None]] = providers.Object(_ignore)
     on_shadow: providers.Provider[Callable[[Outcome, int], None]] = providers.Object(_ignore)
+    on_check: providers.Provider[Callable[[Check, datetime], None]] = providers.Object(_ignore)
 
     clock = providers.Singleton(SystemClock)
     engine = providers.Singleton(create_engine, settings.provided.database_url, pool_size=settings.provided.pool_size)
@@ -197,6 +202,23 @@ class Container(containers.DeclarativeContainer):
         clock=clock,
         horizon=settings.provided.outcome_horizon,
     )
+    check_model = providers.Singleton(
+        CheckModel, report_drift=report_drift, report_performance=report_performance, catalogue=catalogue
+    )
+    alerts = providers.Singleton(PostgresAlertLog, engine)
+    notifier = providers.Singleton(
+        WebhookNotifier, settings.provided.alert_webhook_url, settings.provided.alert_webhook_secret, clock=clock
+    )
+    raise_alerts = providers.Singleton(RaiseAlerts, alerts=alerts, notifier=notifier, clock=clock)
+    watch_model = providers.Singleton(
+        WatchModel,
+        check_model=check_model,
+        raise_alerts=raise_alerts,
+        clock=clock,
+        interval=settings.provided.monitor_interval,
+        notify=providers.Callable(bool, settings.provided.alert_webhook_url),
+        on_check=on_check,
+    )
     rebuild_counts = providers.Singleton(RebuildCounts, counts=traffic, catalogue=catalogue)
     turns = providers.Singleton(Turns)
     predict_workforce = providers.Singleton(
@@ -237,11 +259,12 @@ def build_container(
     on_flush: Callable[[HistoryFlush], None] = _ignore,
     on_serving: Callable[[Serving], None] = _ignore,
     on_shadow: Callable[[Outcome, int], None] = _ignore,
+    on_check: Callable[[Check, datetime], None] = _ignore,
 ) -> Container:
     """A container for `settings`.
 
     Its parts tell of each stored prediction, of every commit of the history, of every change of the model that
-    answers, and of what became of the predictions offered to its shadow.
+    answers, of what became of the predictions offered to its shadow, and of each check of the model.
     """
     return Container(
         settings=providers.Object(settings),
@@ -249,6 +272,7 @@ def build_container(
         on_flush=providers.Object(on_flush),
         on_serving=providers.Object(on_serving),
         on_shadow=providers.Object(on_shadow),
+        on_check=providers.Object(on_check),
     )
 
 
@@ -262,6 +286,7 @@ async def running(container: Container) -> AsyncIterator[None]:
     await history.start()
     await shadow.start()
     await auditor.start()
+    await container.watch_model().start()
     watcher = asyncio.create_task(container.authenticate().watch(), name="account-watcher")
     try:
         yield
@@ -269,6 +294,7 @@ async def running(container: Container) -> AsyncIterator[None]:
         watcher.cancel()
         with suppress(asyncio.CancelledError):
             await watcher
+        await container.watch_model().stop()
         await auditor.stop()
         await shadow.stop()
         await history.stop()

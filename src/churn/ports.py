@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from churn.domain.account import Account, Role
 from churn.domain.activation import Activation, Agreement, ShadowScore
+from churn.domain.alert import Alert
+from churn.domain.alert import Subject as AlertSubject
 from churn.domain.audit import AuditEntry, AuditEvent
 from churn.domain.employee import Employee
 from churn.domain.manifest import Manifest
@@ -473,5 +475,39 @@ class Evidence(Protocol):
         the newest one, makes of a prediction is as `churn.domain.outcome.status` has it with a horizon of `months`;
         a horizon has passed when its last day is before `today`. Groups mix no probabilities that differ by more
         than one `SCORE_BINS`th; resolved predictions keep theirs exactly.
+        """
+        ...
+
+
+@runtime_checkable
+class AlertLog(Protocol):
+    """Remembers how things stood, for all processes."""
+
+    async def last(self, subject: AlertSubject) -> Alert | None:
+        """The last entry on `subject`, which holds; None while there is none."""
+        ...
+
+    async def append(self, alert: Alert) -> None:
+        """Add an entry, durably.
+
+        Raises:
+            AlertConflict: its number is taken, also when two appends race; nothing is added.
+        """
+        ...
+
+    async def confirm(self, alert: Alert, *, delivered_at: datetime) -> None:
+        """Remember that the entry was delivered; the first time stays."""
+        ...
+
+
+@runtime_checkable
+class Notifier(Protocol):
+    """Tells somebody outside of an alert."""
+
+    async def send(self, alert: Alert) -> None:
+        """Deliver `alert`; when this returns it has been received. May be sent twice: `subject` and `number` tell.
+
+        Raises:
+            NotDelivered: it may or may not have been received, or nobody is to be told.
         """
         ...

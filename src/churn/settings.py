@@ -76,6 +76,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float,
         Meta(gt=0, lt=1, description="Difference from the reference, from 0 to 1, from which a feature may drift."),
     ] = 0.08
+    monitor_interval: Annotated[
+        float,
+        Meta(ge=0, le=604_800, description="Seconds between two checks of the model by each process; 0 makes none."),
+    ] = 3600.0
+    alert_webhook_url: Annotated[
+        str, Meta(description="Where a change between well and alarm is told; `https://…`, or `http://` on loopback.")
+    ] = ""
+    alert_webhook_secret: Annotated[
+        str, Meta(description="Key that signs it: 24 to 64 bytes in Base64, as in `whsec_…`.")
+    ] = ""
     credential_ttl: Annotated[
         float,
         Meta(ge=0, le=3600, description="Seconds before a verified password is verified again; 0 remembers none."),

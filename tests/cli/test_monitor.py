@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -19,9 +20,11 @@ from churn.adapters.postgres.history import PostgresHistoryRepository
 from churn.adapters.postgres.traffic import TrafficCounter
 from churn.cli import main
 from churn.domain.audit import AuditEvent
+from churn.domain.employee import Employee, Overtime
 from churn.domain.outcome import Outcome
 from churn.domain.prediction import Prediction, Risk, Score
 from churn.settings import Settings
+from churn.training.data import public_data
 
 MODELS = Settings().models_dir
 VERSION = active_version(Path(MODELS))
@@ -144,6 +147,66 @@ async def test_performance_is_told_in_a_table(run: Run, engine: AsyncEngine) -> 
     assert any(line.split()[:4] == ["high", "4", "3.0", "4"] for line in lines)
     report = json.loads((await run("performance", "--since", "2024-03-01", "--json")).output)
     assert [total["predictions"] for total in report["versions"]] == [9, 3]
+
+
+async def test_the_exit_status_of_a_check_says_how_the_model_stands(run: Run, engine: AsyncEngine) -> None:
+    """2 as long as it cannot be told, 1 when it drifts; the line of each subject says the same."""
+    result = await run("check")
+    assert result.exit_code == 2
+    assert [line.split() for line in result.output.splitlines()] == [["drift", "unknown"], ["performance", "unknown"]]
+    await answer(engine, 150, created_at=datetime.now(UTC))
+    result = await run("check")
+    assert result.exit_code == 1
+    assert result.output.startswith("drift        alarm  (age, ")
+    check = json.loads((await run("check", "--json")).output)
+    assert [finding["state"] for finding in check["findings"]] == ["alarm", "unknown"]
+    assert check["drift"]["predictions"] == 150
+
+
+async def test_traffic_like_the_reference_is_well(run: Run, engine: AsyncEngine) -> None:
+    """0 when nothing drifts, though no outcome is known yet."""
+    people = public_data().features
+    fields = [name for name in Employee.__struct_fields__ if name != "employee_ref"]
+    catalogue = JoblibModelCatalogue(MODELS, default="", trusted="")
+    predictor = await catalogue.load(VERSION)
+    history = PostgresHistoryRepository(
+        engine, queue_size=1, flush_timeout=5.0, on_flush=lambda _: None, counter=TrafficCounter(catalogue)
+    )
+
+    async def block() -> AsyncIterator[Sequence[Prediction]]:
+        stored = []
+        for row in people.tolist():
+            values: dict[str, Any] = dict(zip(fields, row, strict=True))
+            values["overtime"] = Overtime.YES if values["overtime"] else Overtime.NO
+            one = Employee(**{name: int(v) if isinstance(v, float) else v for name, v in values.items()})
+            score = predictor.predict(one)
+            stored.append(prediction(employee=one, score=score, model_version=VERSION, created_at=datetime.now(UTC)))
+        yield stored
+
+    await history.append_many(block())
+    result = await run("check")
+    assert (result.exit_code, result.output.split()) == (0, ["drift", "ok", "performance", "unknown"])
+
+
+async def test_a_check_that_tells_nobody_is_not_well(
+    run: Run, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With --notify and no webhook the change is told to nobody, and the command says so."""
+    await answer(engine, 150, created_at=datetime.now(UTC))
+    result = await run("check", "--notify")
+    assert result.exit_code == 1
+    assert "no webhook is set" in result.output
+    monkeypatch.setenv("CHURN_ALERT_WEBHOOK_URL", "http://example.com/?token=hunter2")
+    result = await run("check", "--notify")
+    assert "hunter2" not in result.output
+
+
+async def test_a_check_without_a_database_cannot_be_told(unused_tcp_port: int) -> None:
+    """It is 2, as for whatever keeps it from telling, and not 1, which is an alarm."""
+    runner = CliRunner(env={"CHURN_DATABASE_URL": f"postgresql+asyncpg://churn@127.0.0.1:{unused_tcp_port}/churn"})
+    result = await asyncio.to_thread(runner.invoke, main, ["monitor", "check"])
+    assert result.exit_code == 2
+    assert result.output.startswith("Error: ")
 
 
 async def test_counts_are_rebuilt(run: Run, engine: AsyncEngine) -> None:

@@ -1,12 +1,17 @@
 """`/monitoring` over the real service."""
 
+import math
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from msgspec.structs import replace
 from tests.builders import LEAVER
+from tests.e2e.service import eventually
 from tests.http.conftest import connect, lifespan, new_database
 from tests.http.problem import problem_of
 
@@ -19,10 +24,15 @@ TODAY = datetime.now(UTC).date()
 
 
 @pytest.fixture(scope="module")
-async def own(postgres_url: str, migrations_dir: str) -> AsyncIterator[httpx.AsyncClient]:
-    """The analyst of a service of its own, which nobody else asks for predictions."""
-    settings: Settings = await new_database(postgres_url, migrations_dir, "monitored")
-    app = create_app(settings)
+async def monitored(postgres_url: str, migrations_dir: str) -> Settings:
+    """A database of its own, in which nobody else predicts."""
+    return await new_database(postgres_url, migrations_dir, "monitored")
+
+
+@pytest.fixture(scope="module")
+async def own(monitored: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    """The analyst of its service."""
+    app = create_app(monitored)
     async with lifespan(app), connect(app, Role.ANALYST) as client:
         for _ in range(120):
             response = await client.post("/predict", json=LEAVER)
@@ -126,3 +136,56 @@ async def test_a_period_or_version_without_predictions_is_empty(own: httpx.Async
     query = {"since": "2026-03-02", "until": "2026-03-01"}
     problem = problem_of(await own.get("/monitoring/performance", params=query), 422)
     assert [error["parameter"] for error in problem["errors"]] == ["until"]
+
+
+# What Prometheus and Grafana see.
+
+
+def names(exposition: str) -> set[str]:
+    """Every sample there is, and every metric that has none yet."""
+    lines = [line.split() for line in exposition.splitlines()]
+    return {words[2] if words[0] == "#" else words[0].partition("{")[0] for words in lines}
+
+
+def values(exposition: str) -> dict[str, float]:
+    """Each sample of the exposition by its name and labels."""
+    samples = [line.rsplit(" ", 1) for line in exposition.splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, value in samples}
+
+
+async def checked(settings: Settings) -> str:
+    """The metrics of a service of its own, once it has checked the model."""
+    app = create_app(replace(settings, monitor_interval=0.05))
+    async with lifespan(app), connect(app, Role.ANALYST) as client:
+
+        async def samples() -> str | None:
+            told = (await client.get("/metrics")).text
+            return told if values(told)["churn_monitoring_check_timestamp_seconds"] else None
+
+        return await eventually(samples, within=30)
+
+
+async def test_the_gauges_are_those_of_the_last_check(own: httpx.AsyncClient, monitored: Settings) -> None:
+    """What the service finds by itself, without being asked, is in the metrics; what it cannot tell is not a number."""
+    samples = values(await checked(monitored))
+    report = await drift(own)
+    assert samples['churn_monitoring_alarm{subject="drift"}'] == 1
+    assert math.isnan(samples['churn_monitoring_alarm{subject="performance"}'])
+    assert samples["churn_drift_predictions"] == report["predictions"]
+    for column in (*report["features"], report["score"]):
+        labels = f'{{column="{column["name"]}"}}'
+        assert samples[f"churn_drift_distance{labels}"] == pytest.approx(column["distance"])
+        assert samples[f"churn_drift_detected{labels}"] == (column["verdict"] == "drift")
+    assert math.isnan(samples['churn_performance_roc_auc{kind="realised"}'])
+    assert math.isnan(samples['churn_performance_leavers{kind="observed"}'])
+
+
+async def test_every_metric_in_the_documentation_is_there(own: httpx.AsyncClient, monitored: Settings) -> None:
+    """Rules and dashboard ask for nothing that the service does not expose."""
+    assert own
+    exposed = names(await checked(monitored))
+    for name in ("rules.yml", "dashboard.json"):
+        text = (Path(__file__).parents[2] / "docs" / "monitoring" / name).read_text(encoding="utf-8")
+        named = set(re.findall(r"\bchurn_[a-z_]+", text))
+        assert named
+        assert named <= exposed, named - exposed

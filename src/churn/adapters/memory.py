@@ -19,10 +19,13 @@ from numpy.typing import NDArray
 
 from churn.domain.account import Account, Role
 from churn.domain.activation import Activation, Agreement, ShadowScore
+from churn.domain.alert import Alert
+from churn.domain.alert import Subject as AlertSubject
 from churn.domain.audit import GENESIS, AuditEntry, AuditEvent, link
 from churn.domain.employee import Employee
 from churn.domain.errors import (
     ActivationConflict,
+    AlertConflict,
     LastAdmin,
     ModelRefused,
     ModelUnavailable,
@@ -680,3 +683,38 @@ class MemoryPersonalData:
         )
         self._trail.remember(audit(removed))
         return removed
+
+
+class MemoryAlertLog:
+    """Fills the port `AlertLog`; forgets everything with the process."""
+
+    def __init__(self) -> None:
+        self._log: defaultdict[AlertSubject, list[Alert]] = defaultdict(list)
+
+    async def last(self, subject: AlertSubject) -> Alert | None:
+        """See the port."""
+        return self._log[subject][-1] if self._log[subject] else None
+
+    async def append(self, alert: Alert) -> None:
+        """See the port."""
+        log = self._log[alert.subject]
+        if alert.number <= len(log):
+            raise AlertConflict
+        log.append(alert)
+
+    async def confirm(self, alert: Alert, *, delivered_at: datetime) -> None:
+        """See the port."""
+        log = self._log[alert.subject]
+        stored = log[alert.number - 1]
+        log[alert.number - 1] = replace(stored, delivered_at=stored.delivered_at or delivered_at)
+
+
+class MemoryNotifier:
+    """Fills the port `Notifier` by keeping what it is given."""
+
+    def __init__(self) -> None:
+        self.sent: list[Alert] = []
+
+    async def send(self, alert: Alert) -> None:
+        """See the port."""
+        self.sent.append(alert)

@@ -1,15 +1,24 @@
 """`churn monitor`."""
 
+import sys
 from datetime import date, datetime
+from typing import Final
 
 import click
 import msgspec
 
 from churn.cli.run import run
+from churn.container import Container
+from churn.domain.alert import State, Subject
 from churn.domain.drift import ColumnDrift, DriftReport, Verdict
+from churn.domain.errors import NotDelivered
 from churn.domain.language import Language
 from churn.domain.manifest import Interval
 from churn.domain.performance import ASSUMPTION, Performance, PerformanceReport
+from churn.use_cases.check_model import Check
+
+_ALARM: Final = 1
+_UNKNOWN: Final = 2
 
 _since = click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="First day, in UTC.")
 _until = click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="Day after the last one, in UTC.")
@@ -57,6 +66,47 @@ def performance(since: datetime | None, until: datetime | None, model_version: s
         _print_json(report)
     else:
         _show_performance(report)
+
+
+@monitor.command()
+@click.option("--notify", is_flag=True, help="Tell the webhook of what has changed since the last time.")
+@_json
+def check(*, notify: bool, as_json: bool) -> None:
+    """Say with the exit status whether the model that answers is still to be believed.
+
+    0: no drift, and nothing known against its performance. 1: an alarm, because it drifts or has performed worse than
+    its manifest promises. 2: it cannot be told, with too few predictions or without the database, or the webhook did
+    not confirm.
+    """
+
+    async def work(container: Container) -> tuple[Check, str | None]:
+        checked = await container.check_model()()
+        try:
+            if notify:
+                await container.raise_alerts()(checked.findings)
+        except NotDelivered as error:
+            return checked, str(error)
+        return checked, None
+
+    try:
+        checked, undelivered = run(work)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(_UNKNOWN)
+    if as_json:
+        _print_json(checked)
+    else:
+        for finding in checked.findings:
+            told = f"  ({', '.join(finding.reasons)})" if finding.reasons else ""
+            click.echo(f"{finding.subject.value:<12} {finding.state.value}{told}")
+    if undelivered is not None:
+        click.echo(f"Error: {undelivered}", err=True)
+    states = {finding.subject: finding.state for finding in checked.findings}
+    if State.ALARM in states.values():
+        sys.exit(_ALARM)
+    # Outcomes are not known for as long as the horizon: that is no reason to wake anybody.
+    if states[Subject.DRIFT] is State.UNKNOWN or undelivered is not None:
+        sys.exit(_UNKNOWN)
 
 
 @monitor.command()

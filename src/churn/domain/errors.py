@@ -182,3 +182,14 @@ class UnsuitableFile(ChurnError):
 
 class RowsRefused(ChurnError):
     """Some rows cannot be scored, and all or none were asked for."""
+
+
+class AlertConflict(ChurnError):
+    """Another process has recorded the same change meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__("another process has recorded this change meanwhile")
+
+
+class NotDelivered(ChurnError):
+    """Whoever is to be told of an alert did not confirm it; the message says why."""

@@ -214,11 +214,11 @@ def realise(probability: NDArray[np.float64], left: NDArray[np.bool_], risk: Seq
     )
 
 
-def wilson(successes: int, n: int) -> Interval:
-    """A share and its Wilson score interval; n ≥ 1."""
+def wilson(successes: int, n: int, *, z: float = _Z) -> Interval:
+    """A share and its Wilson score interval, `z` standard errors to each side; n ≥ 1."""
     share = successes / n
-    centre = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-    half = _Z / (1 + _Z**2 / n) * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2))
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     # Rounding must not put the share outside of its own interval.
     return Interval(share, min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half)))
 

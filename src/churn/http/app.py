@@ -40,6 +40,7 @@ def create_app(settings: Settings) -> ASGIApp:
         on_flush=metrics.history_flushed,
         on_serving=metrics.serving_changed,
         on_shadow=metrics.shadow_scored,
+        on_check=metrics.checked,
     )
 
     @asynccontextmanager

@@ -1,6 +1,8 @@
 """What Prometheus is told. No label and no value says anything about one employee."""
 
+import math
 import os
+from datetime import datetime
 from typing import Final
 
 from prometheus_client import (
@@ -14,8 +16,11 @@ from prometheus_client import (
     multiprocess,
 )
 
+from churn.domain.alert import State
+from churn.domain.drift import Verdict
 from churn.domain.prediction import Prediction
 from churn.ports import HistoryFlush
+from churn.use_cases.check_model import Check
 from churn.use_cases.score_in_shadow import Outcome
 from churn.use_cases.serving_model import Serving
 
@@ -90,8 +95,37 @@ class Metrics:
             ("outcome",),
             registry=self._registry,
         )
+        # Of the last check, whichever worker made it.
+        self.check_time = self._monitored(
+            "churn_monitoring_check_timestamp_seconds", "When the model was last checked."
+        )
+        self.alarm = self._monitored(
+            "churn_monitoring_alarm", "1: alarm; 0: all is well; NaN: there is too little to tell.", "subject"
+        )
+        self.drift_predictions = self._monitored(
+            "churn_drift_predictions", "Predictions in the window that was checked for drift."
+        )
+        self.drift_distance = self._monitored(
+            "churn_drift_distance",
+            "Distance of the window from the reference, 0 to 1; NaN: too little to tell.",
+            "column",
+        )
+        self.drift = self._monitored(
+            "churn_drift_detected", "1: the column drifts; 0: it does not; NaN: too little to tell.", "column"
+        )
+        self.roc_auc = self._monitored(
+            "churn_performance_roc_auc",
+            "ROC AUC of the version that answers: realised, or estimated from its probabilities; NaN: not known.",
+            "kind",
+        )
+        self.leavers = self._monitored(
+            "churn_performance_leavers", "Of its resolved predictions, who left, and how many were expected to.", "kind"
+        )
         self._serving = Serving(version=None, shadow=None, lagging=False)
         ProcessCollector(registry=self._registry)
+
+    def _monitored(self, name: str, documentation: str, *labels: str) -> Gauge:
+        return Gauge(name, documentation, labels, registry=self._registry, multiprocess_mode="mostrecent")
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """One request was answered on `route`, a template, in `seconds`."""
@@ -131,6 +165,25 @@ class Metrics:
     def shadow_scored(self, outcome: Outcome, count: int) -> None:
         """So many predictions were scored in shadow, or were not."""
         self.shadow_scores.labels(outcome).inc(count)
+
+    def checked(self, check: Check, at: datetime) -> None:
+        """The model was checked."""
+        self.check_time.set(at.timestamp())
+        states = {State.OK: 0.0, State.ALARM: 1.0, State.UNKNOWN: math.nan}
+        for finding in check.findings:
+            self.alarm.labels(finding.subject.value).set(states[finding.state])
+        self.drift_predictions.set(check.drift.predictions)
+        verdicts = {Verdict.STABLE: 0.0, Verdict.DRIFT: 1.0}
+        for column in (*check.drift.features, check.drift.score):
+            self.drift_distance.labels(column.name).set(math.nan if column.distance is None else column.distance)
+            self.drift.labels(column.name).set(verdicts.get(column.verdict, math.nan))
+        realised = None if check.performance is None else check.performance.realised
+        estimated = None if check.performance is None else check.performance.estimated
+        for kind, figures in (("realised", realised), ("estimated", estimated)):
+            area = None if figures is None else figures.roc_auc
+            self.roc_auc.labels(kind).set(math.nan if area is None else area.estimate)
+        self.leavers.labels("observed").set(math.nan if realised is None else realised.left)
+        self.leavers.labels("expected").set(math.nan if realised is None else realised.expected)
 
     def expose(self) -> tuple[bytes, str]:
         """All metrics of all workers in Prometheus's text format, and its media type."""

@@ -180,3 +180,19 @@ audit_entry = Table(
     Column("hash", LargeBinary, nullable=False, comment="SHA-256 over the entry and the hash before it."),
     CheckConstraint("number > 0", name="number"),
 )
+
+# A log that only grows, but for the moment of delivery. Numbers have no gap, so that of two processes that see the same
+# change one records it.
+alert = Table(
+    "alert",
+    metadata,
+    Column("subject", Text, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("state", Text, nullable=False),
+    Column("model_version", Text, nullable=False),
+    Column("reasons", ARRAY(Text), nullable=False),
+    Column("delivered_at", DateTime(timezone=True)),
+    CheckConstraint("state IN ('ok', 'alarm')", name="state"),
+    CheckConstraint("number > 0", name="number"),
+)
