@@ -47,6 +47,10 @@ train: .venv/dev.stamp ## Train a model on the public data and make it the activ
 
 # ---------------------------------------------------------------- checking
 
+.PHONY: rules
+rules: ## Check the rules for Prometheus with promtool (Debian: prometheus)
+	promtool check rules docs/monitoring/rules.yml
+
 .PHONY: fmt lint type test migrations test-browser test-container docs ci
 fmt: .venv/dev.stamp ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix-only --quiet .

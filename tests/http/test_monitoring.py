@@ -142,9 +142,11 @@ async def test_a_period_or_version_without_predictions_is_empty(own: httpx.Async
 
 
 def names(exposition: str) -> set[str]:
-    """Every sample there is, and every metric that has none yet."""
-    lines = [line.split() for line in exposition.splitlines()]
-    return {words[2] if words[0] == "#" else words[0].partition("{")[0] for words in lines}
+    """Every series that there is, or will be once there is something to tell."""
+    found = set()
+    for _, _, name, kind in (line.split() for line in exposition.splitlines() if line.startswith("# TYPE ")):
+        found |= {f"{name}_{part}" for part in ("bucket", "count", "sum")} if kind == "histogram" else {name}
+    return found
 
 
 def values(exposition: str) -> dict[str, float]:
