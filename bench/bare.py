@@ -7,7 +7,7 @@ from litestar.params import JSONBody
 
 from churn.domain.employee import FEATURES, Employee
 from churn.domain.prediction import Risk
-from churn.http.predictions import Contribution, PredictionAnswer
+from churn.http.answers import Contribution, PredictionAnswer
 
 ANSWER = PredictionAnswer(
     prediction=1,

@@ -151,6 +151,18 @@ class HistoryRepository(Protocol):
         """At most `limit` predictions that meet `criteria`, newest id first, with ids below `before`."""
         ...
 
+    def stream(self, criteria: HistoryFilter, *, before: UUID | None) -> AsyncIterator[Sequence[Prediction]]:
+        """All predictions that meet `criteria`, as they were at the first `anext`, in the order of `find`.
+
+        They come in blocks, none of which is empty, and memory holds one at a time. Close it when it is not read to
+        its end.
+
+        Raises:
+            StorageUnavailable: at any block; those before it are right.
+            TooManyExports: at the first.
+        """
+        ...
+
 
 class HistoryFlush(Struct, frozen=True):
     """One attempt of a `HistoryRepository` to commit what had queued, as told to whoever measures it."""

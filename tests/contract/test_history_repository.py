@@ -211,3 +211,48 @@ async def test_finds_what_meets_every_criterion(
         await history.append(item)
     found = await history.find(criteria, before=None, limit=10)
     assert {item.id for item in found} == {appended[index].id for index in expected}
+
+
+async def everything(
+    history: HistoryRepository, criteria: HistoryFilter = EVERYTHING, **options: Any
+) -> list[Prediction]:
+    found: list[Prediction] = []
+    async for block in history.stream(criteria, **{"before": None} | options):
+        assert block
+        found += block
+    return found
+
+
+async def test_streams_what_it_finds(history: HistoryRepository) -> None:
+    """A stream holds all that `find` would find page by page, in its order, block by block."""
+    appended = [prediction(account="anne" if number % 3 else "bob") for number in range(700)]
+    await history.append_many(blocks(appended))
+    newest_first = appended[::-1]
+    assert await everything(history) == newest_first
+    assert await everything(history, before=appended[400].id) == newest_first[300:]
+    assert await everything(history, HistoryFilter(account="bob")) == [
+        item for item in newest_first if item.account == "bob"
+    ]
+    assert await everything(history, HistoryFilter(account="nobody")) == []
+
+
+async def test_a_stream_shows_the_past_as_it_was(history: HistoryRepository) -> None:
+    """What is stored after a stream has begun is not in it."""
+    appended = [prediction() for _ in range(600)]
+    await history.append_many(blocks(appended))
+    stream = history.stream(EVERYTHING, before=None)
+    found = list(await anext(stream))
+    await history.append(prediction())
+    await history.append(prediction(id=uuid.UUID(int=1)))
+    found += [item async for block in stream for item in block]
+    assert found == appended[::-1]
+
+
+async def test_a_stream_may_be_left(history: HistoryRepository) -> None:
+    """Streams that are closed before their end hold nothing up."""
+    await history.append_many(blocks([prediction() for _ in range(600)]))
+    for _ in range(20):
+        stream = history.stream(EVERYTHING, before=None)
+        await anext(stream)
+        await stream.aclose()  # type: ignore[attr-defined]  # the port says only what is needed to read it
+    assert len(await everything(history)) == 600

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.builders import prediction
 
 from churn.adapters.postgres.history import PostgresHistoryRepository
-from churn.domain.errors import HistoryQueueFull, StorageUnavailable
+from churn.domain.errors import HistoryQueueFull, StorageUnavailable, TooManyExports
 from churn.domain.prediction import HistoryFilter, Prediction
 from churn.ports import HistoryFlush
 
@@ -149,3 +149,48 @@ async def test_a_client_that_has_gone_does_not_stop_the_others(engine: AsyncEngi
     await asyncio.gather(waiting[0], waiting[2])
     await history.stop()
     assert [await history.get(item.id) for item in (items[0], items[2])] == [items[0], items[2]]
+
+
+async def filled(engine: AsyncEngine) -> PostgresHistoryRepository:
+    history = PostgresHistoryRepository(engine, queue_size=10, flush_timeout=5.0, on_flush=ignore)
+
+    async def block() -> AsyncIterator[Sequence[Prediction]]:
+        yield [prediction() for _ in range(1000)]
+
+    await history.append_many(block())
+    return history
+
+
+async def test_streams_take_nothing_from_the_pool_and_are_counted(engine: AsyncEngine) -> None:
+    """Four streams may be open at once, all of them beside the pool; the fifth is refused until one has ended."""
+    history = await filled(engine)
+    streams = [history.stream(HistoryFilter(), before=None) for _ in range(4)]
+    for stream in streams:
+        await anext(stream)
+    assert engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+    with pytest.raises(TooManyExports):
+        await anext(history.stream(HistoryFilter(), before=None))
+    await streams[0].aclose()
+    another = history.stream(HistoryFilter(), before=None)
+    await anext(another)
+    for stream in (*streams, another):
+        await stream.aclose()
+    async with engine.connect() as connection:
+        open_ones = text("SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'")
+        async with asyncio.timeout(20):
+            while await connection.scalar(open_ones):
+                pass
+
+
+async def test_a_stream_that_breaks_says_so(engine: AsyncEngine) -> None:
+    """When the server ends the connection in the middle, the next block is an error and not the end."""
+    history = await filled(engine)
+    stream = history.stream(HistoryFilter(), before=None)
+    await anext(stream)
+    async with engine.begin() as connection:
+        await connection.execute(
+            text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle in transaction'")
+        )
+    with pytest.raises(StorageUnavailable):
+        async for _ in stream:
+            pass

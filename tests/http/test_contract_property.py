@@ -32,7 +32,9 @@ HEADERS = st.dictionaries(
 )  # fmt: skip
 PARAMETERS = st.lists(
     st.tuples(
-        st.sampled_from(["since", "until", "model_version", "prediction", "employee_ref", "account", "cursor", "limit"])
+        st.sampled_from(
+            ["since", "until", "model_version", "prediction", "employee_ref", "account", "cursor", "limit", "format"]
+        )
         | st.text(max_size=5),
         st.text(max_size=30)
         | st.integers().map(str)
@@ -84,6 +86,12 @@ async def test_any_query_is_answered(client: httpx.AsyncClient, parameters: list
     check(await client.get("/predictions", params=parameters))
 
 
+@given(headers=HEADERS)
+async def test_any_header_of_a_query_is_answered(client: httpx.AsyncClient, headers: dict[str, str]) -> None:
+    """Any headers give the history, in some format, or a problem."""
+    check(await client.get("/predictions", params={"account": "nobody"}, headers=raw(headers)))
+
+
 @given(query=st.binary(max_size=40))
 async def test_any_bytes_as_a_query_are_answered(client: httpx.AsyncClient, query: bytes) -> None:
     """Bytes that are no query string, nor UTF-8, give a page of the history or a problem."""
@@ -94,7 +102,20 @@ async def test_any_bytes_as_a_query_are_answered(client: httpx.AsyncClient, quer
     method=st.sampled_from(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"]),
     path=st.text(max_size=30)
     | st.text(max_size=20).map(lambda text: f"predictions/{text}")
-    | st.sampled_from(["", "predict", "predictions", "outcomes", "livez", "readyz", "metrics", "openapi.json", "docs"]),
+    | st.sampled_from(
+        [
+            "",
+            "predict",
+            "predict/batch",
+            "predictions",
+            "outcomes",
+            "livez",
+            "readyz",
+            "metrics",
+            "openapi.json",
+            "docs",
+        ]
+    ),
 )
 async def test_any_address_is_answered(client: httpx.AsyncClient, method: str, path: str) -> None:
     """Any method on any path is a success, a redirection or a problem."""

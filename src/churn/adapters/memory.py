@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import hmac
+import itertools
 import math
 import operator
 import os
@@ -117,6 +118,12 @@ class MemoryHistoryRepository:
             for prediction in newest_first
             if (before is None or prediction.id < before) and _meets(prediction, criteria)
         ][:limit]
+
+    async def stream(self, criteria: HistoryFilter, *, before: UUID | None) -> AsyncIterator[Sequence[Prediction]]:
+        """See the port."""
+        found = await self.find(criteria, before=before, limit=len(self))
+        for block in itertools.batched(found, 100, strict=False):
+            yield block
 
 
 def _meets(prediction: Prediction, criteria: HistoryFilter) -> bool:

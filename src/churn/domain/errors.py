@@ -97,6 +97,10 @@ class TooManyWorkforces(Unavailable):
     """As many workforces as the service takes at once are being scored."""
 
 
+class TooManyExports(Unavailable):
+    """As many exports of the history as the service allows are under way."""
+
+
 class PasswordHasherBusy(Unavailable):
     """More sign-ins are waiting to be verified than the service allows."""
 

@@ -11,13 +11,13 @@ from litestar.response import Stream
 from churn.domain.employee import Employee
 from churn.domain.language import Language
 from churn.domain.prediction import Prediction
+from churn.http.answers import PredictionAnswer, answer_to
 from churn.http.connection import ChurnRequest
 from churn.http.csv_answer import TITLES
 from churn.http.headers import header
 from churn.http.json_body import InvalidBody, TooLarge, UnsupportedMediaType
 from churn.http.language import language_of
 from churn.http.operation import TrueOperation
-from churn.http.predictions import PredictionAnswer, answer_to
 from churn.http.problems import in_words, problem_responses
 from churn.http.row_forms import SLICE, RejectedRow, Row, RowAnswer, form_of, read_rows
 from churn.settings import Settings

@@ -12,6 +12,7 @@ import msgspec
 from churn.domain.employee import Employee
 from churn.domain.expectation import Text, schemas
 from churn.domain.language import Language
+from churn.http.answers import PredictionAnswer
 from churn.http.csv_answer import TITLES, cells_of, write_csv
 from churn.http.json_body import (
     MALFORMED,
@@ -23,7 +24,6 @@ from churn.http.json_body import (
     is_json,
     json_number,
 )
-from churn.http.predictions import PredictionAnswer
 from churn.http.problems import ProblemError
 from churn.http.rows import CELLS, NOT_CSV, open_csv
 from churn.use_cases.turns import Turns

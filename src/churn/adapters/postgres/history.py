@@ -2,7 +2,7 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterable, Callable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from typing import Any, Final, cast
 from uuid import UUID, uuid4
 
@@ -10,7 +10,7 @@ import asyncpg
 import msgspec
 from asyncpg.prepared_stmt import PreparedStatement
 from msgspec import UNSET
-from sqlalchemy import Row, Select, select
+from sqlalchemy import Connection, Row, Select, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import PoolProxiedConnection
 
@@ -19,7 +19,7 @@ from churn.adapters.postgres.engine import storage_errors
 from churn.adapters.postgres.tables import prediction as table
 from churn.adapters.postgres.traffic import SHARED_WRITER, Additions, TrafficCounter, add_statement
 from churn.domain.employee import Employee, Overtime
-from churn.domain.errors import HistoryQueueFull, StorageUnavailable
+from churn.domain.errors import HistoryQueueFull, StorageUnavailable, TooManyExports
 from churn.domain.prediction import HistoryFilter, Prediction, Risk, Score
 from churn.ports import HistoryFlush
 
@@ -37,6 +37,12 @@ _INSERT_RUN: Final = "INSERT INTO scoring_run (id) VALUES ($1) ON CONFLICT DO NO
 _Row: Final = msgspec.defstruct("_Row", [(str(name), Any) for name in _COLUMNS], gc=False)
 #: Rows in one flush: beyond this a commit takes long enough to be felt by the first request in it.
 _LARGEST_FLUSH: Final = 1024
+#: Rows that a server-side cursor fetches at once.
+_STREAM_BLOCK: Final = 256
+#: Exports at once, each on a connection of its own beside the pool.
+_MOST_STREAMS: Final = 4
+#: A reader that has stopped reading must not keep a snapshot, and with it every dead row of the database, for ever.
+_END_IF_UNREAD: Final = text("SET LOCAL idle_in_transaction_session_timeout = '60s'")
 
 type _Waiting = tuple[Prediction, asyncio.Future[None]]
 
@@ -102,8 +108,10 @@ def from_row(row: Row[Any]) -> Prediction:
     )
 
 
-def _matching(criteria: HistoryFilter) -> Select[Any]:
-    statement = select(table)
+def _matching(criteria: HistoryFilter, before: UUID | None) -> Select[Any]:
+    statement = select(table).order_by(table.c.id.desc())
+    if before is not None:
+        statement = statement.where(table.c.id < before)
     if criteria.since is not UNSET:
         statement = statement.where(table.c.created_at >= criteria.since)
     if criteria.until is not UNSET:
@@ -165,6 +173,7 @@ class PostgresHistoryRepository:
         self._driver: asyncpg.Connection[asyncpg.Record] | None = None
         self._insert: PreparedStatement[asyncpg.Record] | None = None
         self._writer: asyncio.Task[None] | None = None
+        self._streams = 0
         # One at a time: another would not be faster, but take a connection and a core from those who wait for one row.
         self._appending_many = asyncio.Lock()
 
@@ -222,13 +231,28 @@ class PostgresHistoryRepository:
 
     async def find(self, criteria: HistoryFilter, *, before: UUID | None, limit: int) -> Sequence[Prediction]:
         """See the port."""
-        statement = _matching(criteria).order_by(table.c.id.desc()).limit(limit)
-        if before is not None:
-            statement = statement.where(table.c.id < before)
+        statement = _matching(criteria, before).limit(limit)
         with storage_errors():
             async with self._engine.connect() as connection:
                 rows = (await connection.execute(statement)).all()
         return [from_row(row) for row in rows]
+
+    async def stream(self, criteria: HistoryFilter, *, before: UUID | None) -> AsyncIterator[Sequence[Prediction]]:
+        """See the port."""
+        if self._streams >= _MOST_STREAMS:
+            raise TooManyExports("too many exports of the history are under way")
+        self._streams += 1
+        try:
+            with storage_errors():
+                async with self._engine.connect() as connection:
+                    # The pool gets its place back: whoever reads this may take minutes.
+                    await connection.run_sync(Connection.detach)
+                    await connection.execute(_END_IF_UNREAD)
+                    statement = _matching(criteria, before).execution_options(yield_per=_STREAM_BLOCK)
+                    async for rows in (await connection.stream(statement)).partitions():
+                        yield [from_row(row) for row in rows]
+        finally:
+            self._streams -= 1
 
     async def _write(self) -> None:
         while not (self._stopping and not self._queue):
