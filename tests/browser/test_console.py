@@ -65,6 +65,28 @@ def prediction(browser, service, state):
         return page.url.removeprefix(service.url)
 
 
+TITLES = [name for name in LEAVER if name != "employee_ref"]
+
+
+def people(n, *, age="31"):
+    """A file of that many, as a spreadsheet saves it."""
+    rows = [[f"E-{i}", *(age if name == "age" else LEAVER[name] for name in TITLES)] for i in range(n)]
+    content = "\n".join(";".join(row) for row in [["Matricule", *TITLES], *rows])
+    return {"name": "people.csv", "mimeType": "text/csv", "buffer": content.encode()}
+
+
+@pytest.fixture(scope="session")
+def results(browser, service, state):
+    """The address of the ranked list of a file."""
+    with browser.new_context(storage_state=state, java_script_enabled=False) as context:
+        page = context.new_page()
+        page.goto(f"{service.url}/console/file")
+        page.locator("#file").set_input_files(people(60))
+        page.locator("main form button").click()
+        page.wait_for_url("**/console/file/results?*")
+        return page.url.removeprefix(service.url)
+
+
 def weight(page):
     """The bytes that the page and what it loads took on the way, compressed as they were."""
     return page.evaluate(
@@ -84,7 +106,7 @@ def weight(page):
     ],
 )
 def test_every_page_is_accessible_and_light(  # noqa: PLR0917
-    enter, prediction, service, locale, width, scheme
+    enter, prediction, results, service, locale, width, scheme
 ):
     """In both languages, at both widths and in both schemes: axe objects to nothing, nothing scrolls sideways."""
     page = enter(locale=locale, width=width, color_scheme=scheme)
@@ -93,6 +115,9 @@ def test_every_page_is_accessible_and_light(  # noqa: PLR0917
         prediction,
         "/console/history",
         "/console/history?ref=nobody&since=2026-01-01",
+        "/console/file",
+        results,
+        "/console/audit",
         "/console/models",
         f"/console/models/{MODEL}",
         f"/console/models/{MODEL}/activate",
@@ -292,3 +317,38 @@ def test_accounts(enter, visit, scripts):
     expect(page.get_by_role("button", name="Enable the account")).to_be_visible()
     theirs.get_by_role("link", name="History").click()
     expect(theirs.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_file(enter, width, scripts):
+    """Dropped, looked at, scored and ranked; without JavaScript there is no preview, and nothing else is missing."""
+    page = enter("/console/file", width=width, java_script_enabled=scripts)
+    page.get_by_label("Choisir un fichier").set_input_files(people(300))
+    if scripts:
+        expect(page.get_by_role("columnheader", name="Référence")).to_be_visible()
+        assert violations(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.get_by_role("button", name="Estimer chaque ligne").click()
+    expect(page.get_by_role("heading", name="Résultat du fichier")).to_be_visible()
+    page.get_by_label("Référence").fill("E-299")
+    page.get_by_role("button", name="Filtrer").click()
+    page.get_by_role("link", name="Risque de départ élevé").last.click()
+    expect(page.get_by_role("heading", name="E-299")).to_be_visible()
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_a_file_with_wrong_rows(enter, scripts):
+    """They are told with their reasons; a file without the columns says which."""
+    page = enter("/console/file", java_script_enabled=scripts)
+    page.get_by_label("Choisir un fichier").set_input_files(people(3, age="7"))
+    page.get_by_role("button", name="Estimer chaque ligne").click()
+    expect(page.get_by_role("heading", name="3 lignes rejetées")).to_be_visible()
+    expect(page.get_by_text("Doit être un entier compris entre 18 et 70.").first).to_be_visible()
+    assert not scripts or violations(page) == []
+    page.get_by_role("link", name="Un fichier").first.click()
+    page.get_by_label("Choisir un fichier").set_input_files(
+        {"name": "x.csv", "mimeType": "text/csv", "buffer": b"age;pee\n31;0"}
+    )
+    page.get_by_role("button", name="Estimer chaque ligne").click()
+    expect(page.get_by_text("Il manque des colonnes").first).to_be_visible()

@@ -63,7 +63,7 @@ def create_app(settings: Settings) -> ASGIApp:
             HealthController,
             Router("/", route_handlers=[MetricsController], opt={"exclude_from_auth": settings.metrics_public}),
             landing,
-            console(container.resume_session(), secure=settings.session_secure),
+            console(container.resume_session(), settings),
             serve_asset,
             *documentation_handlers(),
         ],

@@ -90,26 +90,32 @@ def population(
     )
 
 
-def _line(class_: str, share: float, top: float, bottom: float) -> Markup:
+def _line(class_: str, share: float, top: float, bottom: float | str) -> Markup:
     position = _percent(share)
     return _tag("line", class_=class_, x1=position, x2=position, y1=top, y2=bottom)
 
 
-def histogram_bars(shares: Sequence[float], *, highest: float, class_: str, height: int = 48) -> Markup:
+def bars(shares: Sequence[float], *, highest: float, class_: str) -> Markup:
     """Bars of equal width for `shares`, in [0, 1], in which `highest`, above 0, is as high as the chart."""
     width = 1 / max(len(shares), 1)
-    bars = [
+    drawn = [
         _tag(
             "rect",
             x=_percent(position * width),
-            width=_percent(width * 0.92),
-            y=f"{height * (1 - share / highest):.2f}",
-            height=f"{height * share / highest:.2f}",
+            width=_percent(width * 0.9),
+            y=_percent(1 - share / highest),
+            height=_percent(share / highest),
         )
         for position, share in enumerate(shares)
     ]
-    return Markup('<svg class="bars {}" height="{}" aria-hidden="true">{}</svg>').format(
-        class_, height, Markup("").join(bars)
+    return Markup('<svg class="bars {}" aria-hidden="true">{}</svg>').format(class_, Markup("").join(drawn))
+
+
+def distribution(shares: Sequence[float], *, threshold: float) -> Markup:
+    """How many of a group have which probability: `shares` of equal parts of [0, 1], and where the threshold is."""
+    return Markup('<div class="distribution">{}<svg class="over" aria-hidden="true">{}</svg></div>').format(
+        bars(shares, highest=max(shares, default=0.0) or 1.0, class_="crowd"),
+        _line("threshold", threshold, 0, "100%"),
     )
 
 

@@ -68,7 +68,7 @@ class HistoryController(Controller):
             asked=asked,
             wrong=wrong,
             filtered=bool(given),
-            rows=[_row(formats, prediction) for prediction in found[:_PAGE]],
+            rows=[row_of(formats, prediction) for prediction in found[:_PAGE]],
             first=None if before is None else _address(given),
             older=_address(given | {"before": str(found[_PAGE - 1].id)}) if len(found) > _PAGE else None,
             versions=[manifest.version for manifest in await catalogue.manifests()],
@@ -107,7 +107,8 @@ def _criteria(asked: dict[str, str]) -> tuple[HistoryFilter, list[str]]:
     )
 
 
-def _row(formats: Formats, prediction: Prediction) -> Row:
+def row_of(formats: Formats, prediction: Prediction) -> Row:
+    """How `prediction` is listed."""
     reference = prediction.employee.employee_ref
     return Row(
         id=prediction.id,

@@ -53,6 +53,7 @@ _HEADERS: Final = {
 #: Address, name and role of what the header leads to.
 _SECTIONS: Final[tuple[tuple[str, Pair, Role], ...]] = (
     ("/console", ("Une personne", "One person"), Role.ANALYST),
+    ("/console/file", ("Un fichier", "A file"), Role.ANALYST),
     ("/console/history", ("Historique", "History"), Role.ANALYST),
     ("/console/models", ("Modèles", "Models"), Role.ANALYST),
     ("/console/accounts", ("Comptes", "Accounts"), Role.ADMIN),
@@ -79,20 +80,42 @@ def page(
         headers: further ones.
         context: what else the template needs.
     """
+    account: Account | None = request.scope.get("user")
+    language = chosen_language(request)
+    return fragment(
+        request,
+        template,
+        texts,
+        status_code=status_code,
+        headers=headers,
+        other_language=_other_language(request, language),
+        sections=[
+            (address, choose(language, name), address == _section_of(request.url.path))
+            for address, name, role in _SECTIONS
+            if account is not None and account.has(role)
+        ],
+        **context,
+    )
+
+
+def fragment(
+    request: ConsoleRequest,
+    template: str,
+    texts: str,
+    *,
+    status_code: int = 200,
+    headers: Mapping[str, str] | None = None,
+    **context: object,
+) -> Response[str]:
+    """The same without the frame: a part of a page, for a script to put in its place."""
     language = chosen_language(request)
     account: Account | None = request.scope.get("user")
     content = _TEMPLATES.get_template(template).render(
         t=TEXTS[language]["frame"] | TEXTS[language][texts],
         f=Formats(language),
         language=language,
-        other_language=_other_language(request, language),
         account=account,
         form_token=form_token_of(request.auth) if account is not None else "",
-        sections=[
-            (address, choose(language, name), address == _section_of(request.url.path))
-            for address, name, role in _SECTIONS
-            if account is not None and account.has(role)
-        ],
         **context,
     )
     return Response(

@@ -21,7 +21,7 @@ from churn.domain.prediction import Prediction
 from churn.domain.review import Decision
 from churn.domain.what_if import CAVEAT, MAX_RAISE
 from churn.http.console.answer import answer_of, shares_of
-from churn.http.console.page import ConsoleRequest, page
+from churn.http.console.page import ConsoleRequest, fragment, page
 from churn.http.console.person import employee_of
 from churn.http.console.reading import day_of, probability_of, text_of
 from churn.http.console.words import LEVELLED, TEXTS, Formats
@@ -201,7 +201,7 @@ class PredictionController(Controller):
         employee = employee_of(form)
         predictor = serving_model.current
         model, score = predictor.info, predictor.predict(employee)
-        return page(
+        return fragment(
             request,
             "what_if.html",
             "score",

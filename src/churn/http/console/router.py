@@ -9,12 +9,14 @@ from litestar.params import FromPath
 
 from churn.http.console.accounts import AccountsController, OwnAccountController
 from churn.http.console.audit import AuditController
+from churn.http.console.file import FileController
 from churn.http.console.history import HistoryController
 from churn.http.console.models import ModelsController
 from churn.http.console.page import problem_page
 from churn.http.console.person import PersonController
 from churn.http.console.prediction import PredictionController
 from churn.http.console.session import SessionAuthentication, SessionController, SessionCookie
+from churn.settings import Settings
 from churn.use_cases.sessions import ResumeSession
 
 
@@ -24,12 +26,12 @@ def nowhere(_rest: FromPath[str]) -> None:
     raise NotFoundException
 
 
-def console(resume_session: ResumeSession, *, secure: bool) -> Router:
-    """The console, whose cookie travels over HTTPS alone if `secure`.
+def console(resume_session: ResumeSession, settings: Settings) -> Router:
+    """The console.
 
     Its hook before each request takes the place of the application's: here a session counts, and no other credential.
     """
-    cookie = SessionCookie(secure)
+    cookie = SessionCookie(settings.session_secure)
     authentication = SessionAuthentication(resume_session, cookie)
 
     # A function, because Litestar makes a deep copy of a router, and of all that its objects are made of.
@@ -47,6 +49,7 @@ def console(resume_session: ResumeSession, *, secure: bool) -> Router:
             AccountsController,
             OwnAccountController,
             AuditController,
+            Router("/", route_handlers=[FileController], request_max_body_size=settings.batch_max_body_size),
             nowhere,
         ],
         before_request=authenticate,

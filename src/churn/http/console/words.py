@@ -78,6 +78,8 @@ class Formats:
     def __init__(self, language: Language) -> None:
         self.language = language
         self._french = language is Language.FR
+        self.decimal_comma = self._french
+        """Whether a spreadsheet in this language expects one, and semicolons between cells."""
 
     def number(self, value: float, digits: int = 0, *, signed: bool = False) -> str:
         """`value` rounded to `digits` after the point, in groups of three."""
