@@ -114,6 +114,16 @@ async def test_a_review_that_makes_no_sense_is_refused(
     assert (await followed(client, id_))["reviews"] == []
 
 
+async def test_half_a_surrogate_pair_is_no_reason(client: httpx.AsyncClient) -> None:
+    """JSON can spell it, but nothing can keep it: the field is named, as for any other value that is not allowed."""
+    id_ = await predict(client)
+    body = rb'{"decision":"accepted","reason":"a\ud800"}'
+    response = await client.post(
+        f"/predictions/{id_}/review", content=body, headers={"content-type": "application/json"}
+    )
+    assert [error["pointer"] for error in problem_of(response, 422)["errors"]] == ["/reason"]
+
+
 @pytest.mark.parametrize(("name", "body"), [("outcome", {"left": True, "observed_on": day()}), ("review", REVIEW)])
 async def test_what_is_not_there_cannot_be_followed(client: httpx.AsyncClient, name: str, body: dict[str, Any]) -> None:
     """An id that was never answered, and one that is none, are not found."""

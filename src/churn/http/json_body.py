@@ -204,7 +204,9 @@ def field_errors(root: dict[str, object], model: type) -> list[FieldError]:
             continue
         try:
             msgspec.convert(root[name], field.type)
-        except (msgspec.ValidationError, RecursionError):
+            # JSON can spell half of a surrogate pair, which is no text: nothing could store or send it.
+            msgspec.json.encode(root[name])
+        except (msgspec.ValidationError, RecursionError, UnicodeEncodeError):
             errors.append(FieldError(pointer_to(name), "invalid", expected[name]))
     for name in itertools.islice(root.keys() - fields.keys(), MOST_ERRORS):
         suggestion = _closest(name[:_LONGEST_NAME].lower(), tuple(fields))
