@@ -19,6 +19,7 @@ from churn.http.employees import EmployeeController
 from churn.http.explanations import ExplanationController
 from churn.http.follow_up import FollowUpController
 from churn.http.health import HealthController, MetricsController
+from churn.http.inference import inference
 from churn.http.metrics import Metrics
 from churn.http.models import ModelController
 from churn.http.monitoring import MonitoringController
@@ -56,6 +57,7 @@ def create_app(settings: Settings) -> ASGIApp:
             FollowUpController,
             EmployeeController,
             ExplanationController,
+            inference(),
             ModelController,
             MonitoringController,
             AccountController,

@@ -126,8 +126,7 @@ class _Batch:
         """
         async for block in blocks:
             if self._rows + len(block) > self._most_rows:
-                detail = {language: text.format(self._most_rows) for language, text in _TOO_MANY_ROWS.items()}
-                raise TooLarge("too-many-rows", detail)
+                raise too_many_rows(self._most_rows)
             for number, row in enumerate(block, self._rows):
                 if isinstance(row, InvalidBody):
                     self._rejected[number] = RejectedRow(number, in_words(row.errors, self._language))
@@ -144,6 +143,11 @@ class _Batch:
                     rejected = self._rejected.get(number)
                     block.append(answer_to(next(made), self._language) if rejected is None else rejected)
             yield block
+
+
+def too_many_rows(most: int) -> TooLarge:
+    """What to say of more employees than `most` in one request."""
+    return TooLarge("too-many-rows", {language: text.format(most) for language, text in _TOO_MANY_ROWS.items()})
 
 
 async def _limited(request: ChurnRequest, most_bytes: int) -> AsyncIterator[bytes]:

@@ -80,6 +80,7 @@ def openapi_config() -> OpenAPIConfig:
             Tag(name="Personnes", description="Tout ce qui est gardé d'une personne : l'exporter, l'effacer."),
             Tag(name="Comptes", description="Les comptes et leurs rôles, pour les administrateurs."),
             Tag(name="Modèles", description="Les versions du modèle : ce qu'elles valent, et laquelle répond."),
+            Tag(name="Open Inference Protocol", description="Les mêmes prédictions, pour les clients de ce protocole."),
             Tag(name="Exploitation", description="Santé et mesures du service."),
         ],
         render_plugins=[JsonRenderPlugin()],

@@ -209,9 +209,14 @@ def field_errors(root: dict[str, object], model: type) -> list[FieldError]:
         except (msgspec.ValidationError, RecursionError, UnicodeEncodeError):
             errors.append(FieldError(pointer_to(name), "invalid", expected[name]))
     for name in itertools.islice(root.keys() - fields.keys(), MOST_ERRORS):
-        suggestion = _closest(name[:_LONGEST_NAME].lower(), tuple(fields))
-        errors.append(FieldError(pointer_to(name), "unknown", _UNKNOWN, suggestion))
+        suggestion = closest(name, tuple(fields))
+        errors.append(FieldError(pointer_to(name), "unknown", UNKNOWN, suggestion))
     return errors
+
+
+def closest(name: str, fields: tuple[str, ...]) -> str | None:
+    """The one of `fields` that `name` resembles most."""
+    return _closest(name[:_LONGEST_NAME].lower(), fields)
 
 
 # Remembered, because many rows have the same mistake, and one look takes a tenth of a millisecond.
@@ -235,7 +240,7 @@ _NOT_AN_OBJECT: Final[Text] = {
     Language.FR: "Doit être un objet JSON.",
     Language.EN: "Must be a JSON object.",
 }
-_UNKNOWN: Final[Text] = {Language.FR: "Champ inconnu.", Language.EN: "There is no such field."}
+UNKNOWN: Final[Text] = {Language.FR: "Champ inconnu.", Language.EN: "There is no such field."}
 DUPLICATE: Final[Text] = {
     Language.FR: "Champ présent plusieurs fois.",
     Language.EN: "This field is present more than once.",

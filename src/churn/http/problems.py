@@ -302,11 +302,11 @@ def _allowed_methods(request: Request[Any, Any, Any]) -> set[str]:
 EXCEPTION_HANDLERS: Final[ExceptionHandlersMap] = {Exception: problem_response, HTTPException: problem_response}
 
 
-def problem_responses(*statuses: int) -> dict[int, ResponseSpec]:
+def problem_responses(*statuses: int, shape: type[Problem] = Problem) -> dict[int, ResponseSpec]:
     """The OpenAPI responses of a handler that can answer with these problems."""
     return {
         status: ResponseSpec(
-            data_container=Problem,
+            data_container=shape,
             description=_KINDS[status].fr[0],
             media_type=cast("MediaType", MEDIA_TYPE),  # any media type works; Litestar's type is narrower
             generate_examples=False,

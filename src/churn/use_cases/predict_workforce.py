@@ -8,7 +8,7 @@ from uuid import UUID
 import numpy as np
 
 from churn.domain.employee import Employee
-from churn.domain.errors import TooManyWorkforces
+from churn.domain.errors import TooManyWorkforces, UnknownModel
 from churn.domain.prediction import Prediction, Score
 from churn.ports import Clock, HistoryRepository, Predictor
 from churn.use_cases.score_in_shadow import ScoreInShadow
@@ -44,12 +44,15 @@ class PredictWorkforce:
         self._free = most_at_once
         self._on_prediction = on_prediction
 
-    async def __call__(self, blocks: AsyncIterable[Sequence[Employee]], *, account: str) -> Sequence[Prediction]:
+    async def __call__(
+        self, blocks: AsyncIterable[Sequence[Employee]], *, account: str, version: str | None = None
+    ) -> Sequence[Prediction]:
         """The predictions, in the order of the employees, stored durably in one transaction.
 
         Each block is scored as it comes. An error that `blocks` raises passes through, and nothing is stored.
 
         Raises:
+            UnknownModel: `version` is given and is not the one that answers.
             Unavailable: there is no model, there are too many workforces at once, or it was not confirmed that all
                 were stored; asking again is safe, but may store them a second time.
         """
@@ -59,7 +62,9 @@ class PredictWorkforce:
         try:
             # Read once, so that one version answers for them all.
             predictor = self._serving.current
-            _ = predictor.info  # without a model there is nothing to read the blocks for
+            model = predictor.info  # without a model there is nothing to read the blocks for
+            if version is not None and version != model.version:
+                raise UnknownModel(version)
             predictions: list[Prediction] = []
             async for block in blocks:
                 for some in batched(block, SLICE, strict=False):
