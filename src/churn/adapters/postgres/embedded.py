@@ -13,6 +13,7 @@ from typing import Final
 from urllib.parse import quote
 
 import psutil
+from fasteners import InterProcessLock
 
 with warnings.catch_warnings():
     # It looks for a place for its lock as it is imported, and the fallback it then warns of is fine.
@@ -39,6 +40,8 @@ class EmbeddedPostgres:
         self._folder = (data_dir / f"postgresql-{POSTGRES_VERSION}").resolve()
         self._folder.mkdir(parents=True, exist_ok=True)
         self._server = PostgresServer(self._folder, postgres_version=POSTGRES_VERSION)
+        # The wheel's own lock is one file for the whole machine: a start would wait for that of a stranger.
+        self._server._lock = InterProcessLock(data_dir / f".postgresql-{POSTGRES_VERSION}.lock")
 
     @property
     def url(self) -> str:
