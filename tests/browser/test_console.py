@@ -118,6 +118,8 @@ def test_every_page_is_accessible_and_light(  # noqa: PLR0917
         "/console/file",
         results,
         "/console/audit",
+        "/console/monitoring",
+        "/console/monitoring/performance",
         "/console/models",
         f"/console/models/{MODEL}",
         f"/console/models/{MODEL}/activate",
@@ -352,3 +354,14 @@ def test_a_file_with_wrong_rows(enter, scripts):
     )
     page.get_by_role("button", name="Estimer chaque ligne").click()
     expect(page.get_by_text("Il manque des colonnes").first).to_be_visible()
+
+
+def test_monitoring(enter, prediction, results):
+    """What the model is asked, and what it was worth, one step apart."""
+    assert prediction
+    assert results
+    page = enter("/console/monitoring", width=390)
+    expect(page.get_by_role("heading", name="Par information")).to_be_visible()
+    expect(page.locator(".pair")).to_have_count(12)
+    page.get_by_role("link", name="Justesse").click()
+    expect(page.get_by_role("heading", name="Par mois")).to_be_visible()

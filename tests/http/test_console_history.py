@@ -171,3 +171,17 @@ async def test_nothing_follows_a_prediction_that_is_none(browser, what, form):
     """It is not found."""
     answer = await browser.post(f"/console/predictions/01a20f1e-84aa-7f1f-8d0f-a5f5c0b0d1a4/{what}", form)
     assert answer.status_code == 404
+
+
+async def test_what_is_found_is_taken_away(browser, predictions):
+    """All of it and nothing else, as the API exports it; what cannot be looked for is refused."""
+    page = await browser.get("/console/history?ref=E-history&leaves=0")
+    address = html.unescape(re.search(r'href="(/console/history\.csv[^"]*)"', page.text)[1])
+    answer = await browser.get(address)
+    assert answer.status_code == 200
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["content-type"].startswith("text/csv")
+    assert len(answer.text.splitlines()) == 1 + len(predictions[::3])
+    for identifier in predictions[::3]:
+        assert identifier in answer.text
+    assert (await browser.get("/console/history.csv?since=soon")).status_code == 422

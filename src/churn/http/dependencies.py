@@ -49,6 +49,7 @@ def dependencies(container: Container, metrics: Metrics) -> Mapping[str, Provide
         "sign_in": provide(container.sign_in),
         "sign_out": provide(container.sign_out),
         "trail": provide(container.trail),
+        "traffic": provide(container.traffic),
         "turns": provide(container.turns),
         "users": provide(container.users),
     }

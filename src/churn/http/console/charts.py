@@ -11,7 +11,7 @@ from typing import Final
 
 from markupsafe import Markup
 
-from churn.domain.manifest import Effect, Histogram, ReliabilityBin
+from churn.domain.manifest import Effect, Histogram, Interval, ReliabilityBin
 
 #: Pixels.
 _POPULATION_HEIGHT: Final = 72
@@ -166,4 +166,43 @@ def _curve(points: Sequence[str], class_: str) -> Markup:
         class_,
         _tag("line", class_="axis", x1=0, x2=100, y1=50, y2=50, vector_effect="non-scaling-stroke"),
         _tag("polyline", class_="line", points=" ".join(points), vector_effect="non-scaling-stroke"),
+    )
+
+
+def trend(points: Sequence[tuple[float, float]], *, level: float) -> Markup:
+    """A line through `points`, each a pair of shares of the width and the height, over a dashed `level`."""
+    drawn = [f"{100 * x:.4g},{100 * (1 - y):.4g}" for x, y in points]
+    dots = [_tag("circle", class_="point", cx=_percent(x), cy=_percent(1 - y), r=3) for x, y in points]
+    return Markup(
+        '<div class="distribution"><svg class="curve trend" viewBox="0 0 100 100" preserveAspectRatio="none" '
+        'aria-hidden="true">{}{}</svg><svg class="over plain" aria-hidden="true">{}</svg></div>'
+    ).format(
+        _tag(
+            "line",
+            class_="level",
+            x1=0,
+            x2=100,
+            y1=100 - 100 * level,
+            y2=100 - 100 * level,
+            vector_effect="non-scaling-stroke",
+        ),
+        _tag("polyline", class_="line", points=" ".join(drawn), vector_effect="non-scaling-stroke"),
+        Markup("").join(dots),
+    )
+
+
+def gauge(*, said: float, happened: Interval) -> Markup:
+    """The share that left with its interval, and the mean probability that was said, on one line from 0 to 1."""
+    return Markup('<svg class="line-gauge" aria-hidden="true">{}{}{}{}</svg>').format(
+        _tag("rect", class_="track", y=8, width="100%", height=4),
+        _tag(
+            "rect",
+            class_="interval",
+            x=_percent(happened.low),
+            width=_percent(happened.high - happened.low),
+            y=5,
+            height=10,
+        ),
+        _tag("circle", class_="point", cx=_percent(happened.estimate), cy=10, r=5),
+        _line("said", said, 0, 20),
     )

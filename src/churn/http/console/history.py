@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 from litestar import Controller, Response, get
 from litestar.di import NamedDependency
+from litestar.exceptions import ValidationException
 from litestar.response import Redirect
 from msgspec import UNSET
 
@@ -18,8 +19,10 @@ from churn.domain.prediction import RISK_MESSAGES, HistoryFilter, Prediction, Ri
 from churn.http.console.page import ConsoleRequest, page
 from churn.http.console.reading import day_of, uuid_of
 from churn.http.console.words import Formats
+from churn.http.export import Format, export
 from churn.http.language import chosen_language
 from churn.ports import HistoryRepository, ModelCatalogue
+from churn.use_cases.turns import Turns
 
 #: Rows of a page.
 _PAGE: Final = 25
@@ -44,6 +47,19 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 class HistoryController(Controller):
     """Find a prediction again."""
 
+    @get("/history.csv")
+    async def export(
+        self, request: ConsoleRequest, history: NamedDependency[HistoryRepository], turns: NamedDependency[Turns]
+    ) -> Response[Any]:
+        """All that is found, as the API exports it."""
+        criteria, wrong = _criteria(_asked(request))
+        if wrong:
+            raise ValidationException(extra=[{"key": name} for name in wrong])
+        found = history.stream(criteria, before=None)
+        exported = await export(found, Format.CSV, chosen_language(request), turns)
+        exported.headers["cache-control"] = "no-store"
+        return exported
+
     @get("/history")
     async def find(
         self,
@@ -52,7 +68,7 @@ class HistoryController(Controller):
         catalogue: NamedDependency[ModelCatalogue],
     ) -> Response[Any]:
         """A page of the history, newest first; what is looked for is in the address."""
-        asked = {name: request.query_params.get(name, "").strip()[:100] for name in _FILTERS}
+        asked = _asked(request)
         if (identifier := uuid_of(asked["ref"])) is not None and await history.get(identifier) is not None:
             return Redirect(f"/console/predictions/{identifier}", status_code=303)
         criteria, wrong = _criteria(asked)
@@ -68,11 +84,16 @@ class HistoryController(Controller):
             asked=asked,
             wrong=wrong,
             filtered=bool(given),
+            export=f"/console/history.csv?{urlencode(given)}",
             rows=[row_of(formats, prediction) for prediction in found[:_PAGE]],
             first=None if before is None else _address(given),
             older=_address(given | {"before": str(found[_PAGE - 1].id)}) if len(found) > _PAGE else None,
             versions=[manifest.version for manifest in await catalogue.manifests()],
         )
+
+
+def _asked(request: ConsoleRequest) -> dict[str, str]:
+    return {name: request.query_params.get(name, "").strip()[:100] for name in _FILTERS}
 
 
 def _address(query: dict[str, str]) -> str:

@@ -55,6 +55,7 @@ _SECTIONS: Final[tuple[tuple[str, Pair, Role], ...]] = (
     ("/console", ("Une personne", "One person"), Role.ANALYST),
     ("/console/file", ("Un fichier", "A file"), Role.ANALYST),
     ("/console/history", ("Historique", "History"), Role.ANALYST),
+    ("/console/monitoring", ("Surveillance", "Monitoring"), Role.ANALYST),
     ("/console/models", ("Modèles", "Models"), Role.ANALYST),
     ("/console/accounts", ("Comptes", "Accounts"), Role.ADMIN),
     ("/console/audit", ("Journal", "Audit"), Role.ADMIN),

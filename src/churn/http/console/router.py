@@ -12,6 +12,7 @@ from churn.http.console.audit import AuditController
 from churn.http.console.file import FileController
 from churn.http.console.history import HistoryController
 from churn.http.console.models import ModelsController
+from churn.http.console.monitoring import MonitoringController
 from churn.http.console.page import problem_page
 from churn.http.console.person import PersonController
 from churn.http.console.prediction import PredictionController
@@ -45,6 +46,7 @@ def console(resume_session: ResumeSession, settings: Settings) -> Router:
             PersonController,
             PredictionController,
             HistoryController,
+            MonitoringController,
             ModelsController,
             AccountsController,
             OwnAccountController,

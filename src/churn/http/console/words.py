@@ -1,7 +1,7 @@
 """Numbers, moments and texts as the reader's language writes them."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Final
 
@@ -117,7 +117,11 @@ class Formats:
         """To the minute; the moments of the service are in UTC."""
         return f"{self.day(moment)}, {moment:%H:%M}{_WIDE}UTC"
 
-    def day(self, moment: datetime) -> str:
+    def month(self, day: date) -> str:
+        """The month of `day`."""
+        return f"{_MONTHS[self.language][day.month - 1]} {day.year}"
+
+    def day(self, moment: date) -> str:
         """Its date."""
         return f"{moment.day}{_WIDE}{_MONTHS[self.language][moment.month - 1]} {moment.year}"
 
