@@ -87,9 +87,12 @@ ci: lint type migrations docs test-browser test-container ## Everything that CI 
 
 # ---------------------------------------------------------------- measuring
 
-.PHONY: bench bench-model bench-drift bench-counts
+.PHONY: bench bench-batch-http bench-model bench-drift bench-counts
 bench: .venv/dev.stamp build/serving.stamp ## Measure the prediction path against a bare endpoint
 	$(BIN)/python -m bench.serving --python build/serving/bin/python
+
+bench-batch-http: .venv/dev.stamp build/serving.stamp ## Measure POST /predict/batch, and single predictions meanwhile
+	$(BIN)/python -m bench.batch_http --python build/serving/bin/python
 
 bench-model: .venv/dev.stamp ## Measure scoring in the process
 	$(BIN)/python -m bench.model

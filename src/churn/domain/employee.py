@@ -38,6 +38,7 @@ class Employee(
     frozen=True,
     kw_only=True,
     forbid_unknown_fields=True,
+    gc=False,
     rename={
         "monthly_income": "revenu_mensuel",
         "commute_distance": "distance_domicile_travail",

@@ -56,7 +56,7 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
         return Risk.MODERATE if probability > self.base_rate else Risk.LOW
 
 
-class Score(Struct, frozen=True):
+class Score(Struct, frozen=True, gc=False):
     """What a model says of one employee."""
 
     probability: float
@@ -68,7 +68,7 @@ class Score(Struct, frozen=True):
     """Indices in `FEATURES` of the values that lie outside the training range: they were scored at its edge."""
 
 
-class Prediction(Struct, frozen=True, kw_only=True):
+class Prediction(Struct, frozen=True, kw_only=True, gc=False):
     """One prediction, as it was answered and as it is remembered."""
 
     id: UUID

@@ -17,6 +17,8 @@ from churn.use_cases.turns import Turns
 
 #: Predictions handled in one turn of the event loop, so that it takes a millisecond or two.
 SLICE: Final = 256
+#: Predictions handed to the history at once: less is done to each than to score one, and each block is a round trip.
+HISTORY_BLOCK: Final = 1024
 
 
 class PredictWorkforce:
@@ -71,8 +73,8 @@ class PredictWorkforce:
                     async with self._turns:
                         predictions += self._score(predictor, some, account)
             if predictions:
-                await self._history.append_many(_sliced(predictions))
-            async for made in _sliced(predictions):
+                await self._history.append_many(_blocks(predictions))
+            for made in batched(predictions, SLICE, strict=False):
                 async with self._turns:
                     for prediction in made:
                         self._on_prediction(prediction)
@@ -109,6 +111,6 @@ class PredictWorkforce:
         ]
 
 
-async def _sliced(predictions: Sequence[Prediction]) -> AsyncIterator[Sequence[Prediction]]:
-    for some in batched(predictions, SLICE, strict=False):
-        yield some
+async def _blocks(predictions: Sequence[Prediction]) -> AsyncIterator[Sequence[Prediction]]:
+    for block in batched(predictions, HISTORY_BLOCK, strict=False):
+        yield block

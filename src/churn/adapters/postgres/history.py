@@ -1,7 +1,6 @@
 """Predictions in PostgreSQL, written by group commit."""
 
 import asyncio
-import io
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from typing import Any, Final, cast
 from uuid import UUID, uuid4
@@ -133,6 +132,11 @@ def _driver_of(lent: PoolProxiedConnection) -> "asyncpg.Connection[asyncpg.Recor
     return cast("asyncpg.Connection[asyncpg.Record]", lent.driver_connection)
 
 
+async def _whole(content: bytes) -> AsyncIterator[bytes]:
+    """As the driver likes to read: what is read from a file, it reads in a thread."""
+    yield content
+
+
 class PostgresHistoryRepository:
     """Fills the port `HistoryRepository`.
 
@@ -213,7 +217,7 @@ class PostgresHistoryRepository:
                     async for block in blocks:
                         await connection.copy_to_table(
                             "prediction",
-                            source=io.BytesIO(binary_copy.encode(block)),
+                            source=_whole(binary_copy.encode(block)),
                             columns=binary_copy.COLUMNS,
                             format="binary",
                         )
