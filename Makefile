@@ -87,7 +87,7 @@ ci: lint type migrations docs test-browser test-container ## Everything that CI 
 
 # ---------------------------------------------------------------- measuring
 
-.PHONY: bench bench-batch-http bench-model bench-drift bench-counts
+.PHONY: bench bench-batch-http bench-model bench-drift bench-counts year
 bench: .venv/dev.stamp build/serving.stamp ## Measure the prediction path against a bare endpoint
 	$(BIN)/python -m bench.serving --python build/serving/bin/python
 
@@ -99,6 +99,9 @@ bench-model: .venv/dev.stamp ## Measure scoring in the process
 
 bench-drift: .venv/dev.stamp ## Simulate how often the drift rule is wrong
 	$(BIN)/python -m bench.drift
+
+year: .venv/dev.stamp ## Live a scripted year, with a drift in August, and print the reports
+	$(BIN)/python -m tests.e2e.year
 
 bench-counts: .venv/dev.stamp ## Measure what counting costs, and the drift report on a year
 	$(BIN)/python -m bench.counts

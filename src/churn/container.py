@@ -28,7 +28,7 @@ from churn.adapters.system_clock import SystemClock
 from churn.adapters.webhook_notifier import WebhookNotifier
 from churn.domain.prediction import Prediction
 from churn.domain.session import SessionLimits
-from churn.ports import HistoryFlush, ModelRegistry, Workforce
+from churn.ports import Clock, HistoryFlush, ModelRegistry, Workforce
 from churn.settings import Settings
 from churn.use_cases.accounts import ChangeAccount, ChangePassword, CreateAccount
 from churn.use_cases.activate_model import ActivateModel, RollBackModel, ShadowModel
@@ -260,8 +260,9 @@ def build_container(
     on_serving: Callable[[Serving], None] = _ignore,
     on_shadow: Callable[[Outcome, int], None] = _ignore,
     on_check: Callable[[Check, datetime], None] = _ignore,
+    clock: Clock | None = None,
 ) -> Container:
-    """A container for `settings`.
+    """A container for `settings`, whose time is the system's unless it is given a `clock`.
 
     Its parts tell of each stored prediction, of every commit of the history, of every change of the model that
     answers, of what became of the predictions offered to its shadow, and of each check of the model.
@@ -273,6 +274,7 @@ def build_container(
         on_serving=providers.Object(on_serving),
         on_shadow=providers.Object(on_shadow),
         on_check=providers.Object(on_check),
+        clock=providers.Object(clock or SystemClock()),
     )
 
 

@@ -478,15 +478,19 @@ class AuditTrail(Protocol):
 class Evidence(Protocol):
     """Knows what became of the predictions, month by month."""
 
+    async def observed_until(self) -> date | None:
+        """The last day on which anybody was observed to be still there, by an outcome that counts; None without one."""
+        ...
+
     async def cohorts(
-        self, *, since: date, until: date, model_version: str | None, today: date, months: int
+        self, *, since: date, until: date, model_version: str | None, observed_until: date, months: int
     ) -> Sequence[Cohort]:
         """The predictions made from `since` to before `until` (UTC), by month and version, in that order.
 
         Of `model_version` alone, if given. A month without a prediction of a version is not there. What an outcome,
         the newest one, makes of a prediction is as `churn.domain.outcome.status` has it with a horizon of `months`;
-        a horizon has passed when its last day is before `today`. Groups mix no probabilities that differ by more
-        than one `SCORE_BINS`th; resolved predictions keep theirs exactly.
+        a horizon has passed when its last day is not after `observed_until`. Groups mix no probabilities that differ
+        by more than one `SCORE_BINS`th; resolved predictions keep theirs exactly.
         """
         ...
 

@@ -138,6 +138,7 @@ async def test_performance_is_told_in_a_table(run: Run, engine: AsyncEngine) -> 
     assert result.exit_code == 0, result.output
     lines = result.output.splitlines()
     assert "a person who leaves within 12 months has left" in lines
+    assert "somebody was observed to be still there until 2025-03-01" in lines
     (realised,) = (line for line in lines if line.startswith("2024-03"))
     assert realised.split()[:6] == ["2024-03", "9", "0", "0", "4", "4.5"]
     assert "1.000 (1.000-1.000)" in realised

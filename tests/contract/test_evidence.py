@@ -30,7 +30,7 @@ EVERYTHING = {
     "since": date(2025, 1, 1),
     "until": date(2026, 1, 1),
     "model_version": None,
-    "today": date(2026, 1, 1),
+    "observed_until": date(2026, 1, 1),
     "months": 3,
 }
 
@@ -117,15 +117,29 @@ async def test_an_outcome_says_what_the_domain_says(
     assert (cohort.predictions, cohort.pending, cohort.left_early) == (1, 0, 0)
 
 
-@pytest.mark.parametrize(("today", "pending"), [(END - timedelta(days=1), 3), (END, 3), (END + timedelta(days=1), 0)])
-async def test_a_horizon_has_passed_the_day_after_its_last(stores: Stores, today: date, pending: int) -> None:
+@pytest.mark.parametrize(("observed_until", "pending"), [(END - timedelta(days=1), 3), (END, 0), (date.min, 3)])
+async def test_a_horizon_has_passed_when_its_last_day_was_observed(
+    stores: Stores, observed_until: date, pending: int
+) -> None:
     """Until then nobody is judged, also those who have left; they are told apart."""
     await answer(stores)
     await answer(stores, 0.4, (True, date(2025, 6, 1)))
     await answer(stores, 0.6, (False, END))
-    cohort = await only(stores, today=today)
+    cohort = await only(stores, observed_until=observed_until)
     assert (cohort.pending, cohort.left_early) == (pending, 1 if pending else 0)
     assert sorted(cohort.resolved_probability) == ([] if pending else [0.4, 0.6])
+
+
+async def test_the_last_day_on_which_anybody_was_still_there(stores: Stores) -> None:
+    """Departures do not count, nor does what was corrected."""
+    evidence = stores[2]
+    assert await evidence.observed_until() is None
+    await answer(stores, 0.5, (True, date(2025, 8, 1)))
+    assert await evidence.observed_until() is None
+    await answer(stores, 0.5, (False, date(2025, 6, 1)))
+    await answer(stores, 0.5, (False, date(2025, 7, 1)))
+    await answer(stores, 0.5, (False, date(2025, 9, 1)), (True, date(2025, 8, 1)))
+    assert await evidence.observed_until() == date(2025, 7, 1)
 
 
 async def test_months_and_versions_are_apart_and_in_order(stores: Stores) -> None:

@@ -25,7 +25,7 @@ from churn.domain.alert import Alert, Finding, State, Subject, drift_finding, ne
 from churn.domain.drift import DriftRule, Verdict, report_drift
 from churn.domain.errors import NotDelivered, StorageUnavailable
 from churn.domain.manifest import Manifest
-from churn.domain.performance import Performance, estimate, realise
+from churn.domain.performance import Performance, PerformanceReport, estimate, realise
 from churn.domain.prediction import Risk
 from churn.ports import AlertLog
 from churn.settings import Settings
@@ -77,34 +77,65 @@ def performance(n: int, *, tells: float, more: float = 1.0) -> Performance:
     )
 
 
+def reported(*months: Performance) -> PerformanceReport:
+    """A report on these months, oldest first, and on all of them together, which is good as long as the first is."""
+    whole = months[:1] or ()
+    return PerformanceReport(
+        since=date(2025, 1, 1),
+        until=date(2026, 1, 1),
+        as_of=date(2026, 1, 1),
+        observed_until=date(2026, 1, 1),
+        horizon_months=12,
+        versions=tuple(whole),
+        months=months,
+    )
+
+
 @pytest.mark.parametrize(
-    ("judged", "state", "reasons"),
+    ("months", "state", "reasons"),
     [
-        (None, State.UNKNOWN, ()),
-        (performance(99, tells=0), State.UNKNOWN, ()),
-        (performance(1500, tells=1), State.OK, ()),
-        (performance(1500, tells=0), State.ALARM, ("roc_auc",)),
-        (performance(1500, tells=1, more=1.6), State.ALARM, ("calibration",)),
-        (performance(1500, tells=0, more=2), State.ALARM, ("roc_auc", "calibration")),
+        ([], State.UNKNOWN, ()),
+        ([performance(99, tells=0)], State.UNKNOWN, ()),
+        ([replace(performance(1500, tells=0), censored=376)], State.UNKNOWN, ()),
+        ([replace(performance(1500, tells=0), censored=375)], State.ALARM, ("roc_auc",)),
+        ([performance(1500, tells=1)], State.OK, ()),
+        ([performance(1500, tells=0)], State.ALARM, ("roc_auc",)),
+        ([performance(1500, tells=1, more=1.6)], State.ALARM, ("calibration",)),
+        ([performance(1500, tells=0, more=2)], State.ALARM, ("roc_auc", "calibration")),
+        ([performance(1500, tells=1), performance(400, tells=1, more=2)], State.ALARM, ("calibration",)),
+        ([performance(1500, tells=1), performance(400, tells=1, more=2), performance(400, tells=1)], State.OK, ()),
+        ([performance(1500, tells=1), performance(50, tells=1, more=3)], State.OK, ()),
     ],
-    ids=["nothing", "too few", "as promised", "ranks at random", "more leave", "both"],
+    ids=[
+        "nothing",
+        "too few",
+        "too many not observed",
+        "few enough not observed",
+        "as promised",
+        "ranks at random",
+        "more leave",
+        "both",
+        "more leave of late",
+        "more left for a while",
+        "too few of late",
+    ],
 )
 def test_performance_below_the_promise_is_an_alarm(
-    judged: Performance | None, state: State, reasons: tuple[str, ...]
+    months: list[Performance], state: State, reasons: tuple[str, ...]
 ) -> None:
-    """When it is beyond doubt, and it says in what."""
+    """When it is beyond doubt, in the latest month or all in all, and it says in what."""
     # A manifest that promises what these simulated employees can keep.
     metrics = MANIFEST.evaluation.model
     modest = replace(metrics, roc_auc=replace(metrics.roc_auc, estimate=0.68, low=0.62, high=0.74))
     manifest = replace(MANIFEST, evaluation=replace(MANIFEST.evaluation, model=modest))
-    found = performance_finding(judged, manifest)
+    found = performance_finding(reported(*months), manifest)
     assert (found.state, found.reasons) == (state, reasons)
 
 
 def test_not_yet_resolved_is_not_known() -> None:
     """Predictions alone say nothing of performance."""
     pending = replace(performance(200, tells=1), realised=None)
-    assert performance_finding(pending, MANIFEST).state is State.UNKNOWN
+    assert performance_finding(reported(pending), MANIFEST).state is State.UNKNOWN
 
 
 @pytest.mark.parametrize(

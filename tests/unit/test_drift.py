@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from numpy.typing import NDArray
@@ -107,6 +107,7 @@ def test_chi_squared_is_scipys() -> None:
     assert ours.distance == pytest.approx(0.4 - 416 / 1470)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), max_size=20))
 def test_the_adjustment_is_scipys(p_values: list[float]) -> None:
     """Benjamini-Hochberg, in the order given."""

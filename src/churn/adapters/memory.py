@@ -597,8 +597,14 @@ class MemoryEvidence:
         self._history = history
         self._outcomes = outcomes
 
+    async def observed_until(self) -> date | None:
+        """See the port."""
+        everything = await self._history.find(HistoryFilter(), before=None, limit=len(self._history))
+        newest = [outcome for prediction in everything for outcome in (await self._outcomes.of(prediction.id))[:1]]
+        return max((outcome.observed_on for outcome in newest if not outcome.left), default=None)
+
     async def cohorts(
-        self, *, since: date, until: date, model_version: str | None, today: date, months: int
+        self, *, since: date, until: date, model_version: str | None, observed_until: date, months: int
     ) -> Sequence[Cohort]:
         """See the port."""
         criteria = HistoryFilter(model_version=UNSET if model_version is None else model_version)
@@ -608,7 +614,7 @@ class MemoryEvidence:
             if since <= day < until:
                 newest = next(iter(await self._outcomes.of(prediction.id)), None)
                 known = status(prediction.created_at, newest, months=months)
-                pending = horizon_end(prediction.created_at, months=months) >= today
+                pending = horizon_end(prediction.created_at, months=months) > observed_until
                 groups[day.replace(day=1), prediction.model_version].append((prediction, known, pending))
         return [_cohort(*key, groups[key]) for key in sorted(groups)]
 

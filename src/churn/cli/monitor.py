@@ -47,7 +47,7 @@ def drift(since: datetime | None, until: datetime | None, model_version: str | N
     if as_json:
         _print_json(report)
     else:
-        _show_drift(report)
+        show_drift(report)
 
 
 @monitor.command()
@@ -65,7 +65,7 @@ def performance(since: datetime | None, until: datetime | None, model_version: s
     if as_json:
         _print_json(report)
     else:
-        _show_performance(report)
+        show_performance(report)
 
 
 @monitor.command()
@@ -131,7 +131,8 @@ def _print_json(report: object) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(report), indent=2))
 
 
-def _show_drift(report: DriftReport) -> None:
+def show_drift(report: DriftReport) -> None:
+    """Print a drift report as a table."""
     days = len(report.volume)
     click.echo(f"model      {report.model_version}")
     click.echo(f"period     {report.since} to before {report.until}, with predictions on {days} days")
@@ -163,9 +164,12 @@ def _number(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 
-def _show_performance(report: PerformanceReport) -> None:
+def show_performance(report: PerformanceReport) -> None:
+    """Print a performance report as a table."""
     click.echo(f"predictions from {report.since} to before {report.until}, as known on {report.as_of}")
-    click.echo(f"a person who leaves within {report.horizon_months} months has left\n")
+    click.echo(f"a person who leaves within {report.horizon_months} months has left")
+    seen = report.observed_until
+    click.echo(f"somebody was observed to be still there until {seen}\n" if seen else "nobody was observed to stay\n")
     head = f"{'month':<9}{'predicted':>10}{'pending':>9}{'censored':>9}{'left':>6}{'expected':>9}"
     figures = f"{'ROC AUC':>22}{'precision':>22}{'recall':>22}{'Brier':>22}"
     for total in report.versions:

@@ -8,13 +8,15 @@ from msgspec import Struct
 
 from churn.domain.drift import DriftReport, Verdict
 from churn.domain.manifest import Manifest
-from churn.domain.performance import Performance, wilson
+from churn.domain.performance import Performance, PerformanceReport, Realised, wilson
 
 #: Resolved predictions under which nothing is said of how good the model was.
 ENOUGH_OUTCOMES: Final = 100
 #: Standard errors beyond which the number of leavers contradicts the probabilities. The question is asked again and
 #: again about much the same people: at the usual two it would be answered wrongly every few months.
 _CALIBRATION_Z: Final = 3.0
+#: Share of predictions without an outcome, among those whose horizon has passed, beyond which nothing is said either.
+_MOST_CENSORED: Final = 0.2
 
 
 class Subject(StrEnum):
@@ -69,23 +71,41 @@ def drift_finding(report: DriftReport) -> Finding:
     )
 
 
-def performance_finding(performance: Performance | None, manifest: Manifest) -> Finding:
+def performance_finding(report: PerformanceReport, manifest: Manifest) -> Finding:
     """What the realised performance of a version amounts to, against what its manifest promised.
 
-    It is an alarm when the whole 95 % interval of the ROC AUC lies below the whole one that was promised, or when the
-    share that left is more than three standard errors from what was predicted. None: there is no prediction.
+    Its latest month with enough outcomes is judged, so that a change is not lost in a good past, and the whole period.
+    It is an alarm when the 95 % interval of the ROC AUC lies below the one that was promised, or when the share that
+    left is more than three standard errors from what was predicted.
+
+    Args:
+        report: of that version alone.
+        manifest: of the version.
     """
-    realised = None if performance is None else performance.realised
+    latest = [realised for month in report.months if (realised := _judged(month)) is not None][-1:]
+    judged = latest + [realised for version in report.versions if (realised := _judged(version)) is not None]
+    promised = manifest.evaluation.model.roc_auc
     reasons = []
-    state = State.UNKNOWN
-    if realised is not None and realised.predictions >= ENOUGH_OUTCOMES:
-        if realised.roc_auc is not None and realised.roc_auc.high < manifest.evaluation.model.roc_auc.low:
-            reasons.append("roc_auc")
-        share = wilson(realised.left, realised.predictions, z=_CALIBRATION_Z)
-        if not share.low <= realised.expected / realised.predictions <= share.high:
-            reasons.append("calibration")
-        state = State.ALARM if reasons else State.OK
+    if any(realised.roc_auc is not None and realised.roc_auc.high < promised.low for realised in judged):
+        reasons.append("roc_auc")
+    if any(_is_miscalibrated(realised) for realised in judged):
+        reasons.append("calibration")
+    state = State.ALARM if reasons else State.OK if judged else State.UNKNOWN
     return Finding(subject=Subject.PERFORMANCE, state=state, model_version=manifest.version, reasons=tuple(reasons))
+
+
+def _judged(performance: Performance) -> Realised | None:
+    """What is realised, if enough is known, and little enough is missing: who is not observed has rather stayed."""
+    realised = performance.realised
+    if realised is None or realised.predictions < ENOUGH_OUTCOMES:
+        return None
+    missing = performance.censored / (realised.predictions + performance.censored)
+    return realised if missing <= _MOST_CENSORED else None
+
+
+def _is_miscalibrated(realised: Realised) -> bool:
+    share = wilson(realised.left, realised.predictions, z=_CALIBRATION_Z)
+    return not share.low <= realised.expected / realised.predictions <= share.high
 
 
 def next_alert(last: Alert | None, finding: Finding, *, at: datetime) -> Alert | None:

@@ -1,7 +1,9 @@
 """Was the model right? Realised figures from outcomes, and an estimate for as long as there are none.
 
 Only predictions whose horizon has passed count for the realised figures. Before that, those who have left are known
-and those who will stay are not, and a model would be judged on its leavers alone.
+and those who will stay are not, and a model would be judged on its leavers alone. For the same reason time does not run
+by the calendar but by what has been observed: a horizon has passed when somebody, anybody, has been observed to be
+still there on its last day or later. Where only departures are ever reported, nothing can be said.
 """
 
 import math
@@ -121,7 +123,16 @@ class PerformanceReport(Struct, frozen=True, kw_only=True):
 
     since: Annotated[date, Meta(description="Premier jour des prédictions (UTC).")]
     until: Annotated[date, Meta(description="Jour qui suit le dernier (UTC).")]
-    as_of: Annotated[date, Meta(description="Jour auquel les horizons sont échus ou non (UTC).")]
+    as_of: Annotated[date, Meta(description="Jour du rapport (UTC).")]
+    observed_until: Annotated[
+        date | None,
+        Meta(
+            description=(
+                "Dernier jour où quelqu'un a été observé encore là. Un horizon est échu s'il finit ce jour-là au plus "
+                "tard : après, on connaît des départs, mais pas encore qui est resté."
+            )
+        ),
+    ]
     horizon_months: Annotated[int, Meta(description="Un départ compte dans ce nombre de mois après la prédiction.")]
     versions: Annotated[tuple[Performance, ...], Meta(description="Par version, sur toute la période.")]
     months: Annotated[tuple[Performance, ...], Meta(description="Par mois et version.")]
@@ -134,6 +145,7 @@ def report_performance(
     since: date,
     until: date,
     as_of: date,
+    observed_until: date | None,
     horizon_months: int,
 ) -> PerformanceReport:
     """Judge each cohort, and each version over all its cohorts."""
@@ -178,6 +190,7 @@ def report_performance(
         since=since,
         until=until,
         as_of=as_of,
+        observed_until=observed_until,
         horizon_months=horizon_months,
         versions=tuple(judge(None, version, members) for version, members in versions.items()),
         months=tuple(judge(cohort.month, cohort.model_version, [cohort]) for cohort in cohorts),

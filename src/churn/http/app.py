@@ -30,11 +30,12 @@ from churn.http.pages.assets import serve_asset
 from churn.http.pages.landing import landing
 from churn.http.predictions import PredictionController, predict_with
 from churn.http.problems import EXCEPTION_HANDLERS
+from churn.ports import Clock
 from churn.settings import Settings, read_settings
 
 
-def create_app(settings: Settings) -> ASGIApp:
-    """The service under `settings`, which name a database that is migrated."""
+def create_app(settings: Settings, *, clock: Clock | None = None) -> ASGIApp:
+    """The service under `settings`, which name a database that is migrated; with a `clock`, in its time."""
     metrics = Metrics()
     container = build_container(
         settings,
@@ -43,6 +44,7 @@ def create_app(settings: Settings) -> ASGIApp:
         on_serving=metrics.serving_changed,
         on_shadow=metrics.shadow_scored,
         on_check=metrics.checked,
+        clock=clock,
     )
 
     @asynccontextmanager

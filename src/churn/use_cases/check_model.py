@@ -51,7 +51,7 @@ class CheckModel:
         return Check(
             drift=drift,
             performance=performance,
-            findings=(drift_finding(drift), performance_finding(performance, manifest)),
+            findings=(drift_finding(drift), performance_finding(report, manifest)),
         )
 
 

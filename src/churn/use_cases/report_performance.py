@@ -39,11 +39,23 @@ class ReportPerformance:
         since = since or _months_before(until, self._horizon + _MONTHS)
         if since >= until:
             raise EmptyPeriod
+        observed_until = await self._evidence.observed_until()
         cohorts = await self._evidence.cohorts(
-            since=since, until=until, model_version=model_version, today=today, months=self._horizon
+            since=since,
+            until=until,
+            model_version=model_version,
+            observed_until=observed_until or date.min,
+            months=self._horizon,
         )
         reviews = await self._reviews.rates(since=since, until=until)
-        report = partial(report_performance, since=since, until=until, as_of=today, horizon_months=self._horizon)
+        report = partial(
+            report_performance,
+            since=since,
+            until=until,
+            as_of=today,
+            observed_until=observed_until,
+            horizon_months=self._horizon,
+        )
         # Draws outcomes by the million, which would hold up every request of this process.
         return await asyncio.to_thread(report, cohorts, reviews)
 

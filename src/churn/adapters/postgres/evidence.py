@@ -24,19 +24,23 @@ _MONTH: Final = "date_trunc('month', prediction.created_at AT TIME ZONE 'UTC')::
 _SCORES: Final = text(
     f"SELECT {_MONTH} AS month, model_version, risk,"  # noqa: S608 - our own words
     " sum(probability) / count(*) AS probability, count(*) AS predictions,"
-    f" count(*) FILTER (WHERE {_END} >= :today) AS pending "
+    f" count(*) FILTER (WHERE {_END} > :observed_until) AS pending "
     f"FROM prediction WHERE {_CHOSEN} "
     f"GROUP BY month, model_version, risk, width_bucket(probability, 0, 1, {SCORE_BINS}) "
     'ORDER BY month, model_version COLLATE "C", probability'
 )
 #: Those whose outcome says something, as `churn.domain.outcome.status` has it.
 _OUTCOMES: Final = text(
-    f"SELECT {_MONTH} AS month, model_version, risk, probability, {_END} >= :today AS pending,"  # noqa: S608
+    f"SELECT {_MONTH} AS month, model_version, risk, probability, {_END} > :observed_until AS pending,"  # noqa: S608
     f' "left" AND observed_on <= {_END} AS "left" '
     'FROM prediction JOIN (SELECT DISTINCT ON (prediction_id) prediction_id, "left", observed_on FROM outcome'
     " ORDER BY prediction_id, number DESC) AS newest ON newest.prediction_id = prediction.id "
     f'WHERE {_CHOSEN} AND (observed_on >= {_END} OR ("left" AND observed_on <= {_END})) '
     "ORDER BY prediction.id"
+)
+_OBSERVED_UNTIL: Final = text(
+    'SELECT max(observed_on) FROM (SELECT DISTINCT ON (prediction_id) "left", observed_on FROM outcome'
+    ' ORDER BY prediction_id, number DESC) AS newest WHERE NOT "left"'
 )
 
 
@@ -46,15 +50,22 @@ class PostgresEvidence:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
+    async def observed_until(self) -> date | None:
+        """See the port."""
+        with storage_errors():
+            async with self._engine.connect() as connection:
+                day: date | None = (await connection.execute(_OBSERVED_UNTIL)).scalar_one()
+        return day
+
     async def cohorts(
-        self, *, since: date, until: date, model_version: str | None, today: date, months: int
+        self, *, since: date, until: date, model_version: str | None, observed_until: date, months: int
     ) -> Sequence[Cohort]:
         """See the port."""
         parameters = {
             "since": datetime.combine(since, time.min, UTC),
             "until": datetime.combine(until, time.min, UTC),
             "version": model_version,
-            "today": today,
+            "observed_until": observed_until,
             "months": months,
         }
         with storage_errors():
