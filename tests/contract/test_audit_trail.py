@@ -10,13 +10,17 @@ from sqlalchemy import delete, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from churn.adapters.memory import MemoryAuditTrail
+from churn.adapters.memory import MemoryAuditTrail, MemoryModelRegistry, MemoryUserStore
 from churn.adapters.postgres.audit import PostgresAuditTrail
 from churn.adapters.postgres.engine import create_engine
+from churn.adapters.postgres.models import PostgresModelRegistry
 from churn.adapters.postgres.tables import audit_entry as table
+from churn.adapters.postgres.users import PostgresUserStore
+from churn.domain.account import Account, Role
+from churn.domain.activation import Activation
 from churn.domain.audit import AuditEntry, AuditEvent, Breach, Chain
-from churn.domain.errors import StorageUnavailable
-from churn.ports import AuditTrail
+from churn.domain.errors import ActivationConflict, LastAdmin, StorageUnavailable, UnknownAccount, UsernameTaken
+from churn.ports import AuditTrail, ModelRegistry, UserStore
 from churn.use_cases.verify_audit import VerifyAudit
 
 
@@ -80,6 +84,46 @@ async def test_it_is_one_unbroken_chain(trail: AuditTrail) -> None:
     numbers = [entry.details["n"] for entry in entries]
     assert numbers[1::2] == [number + 1 for number in numbers[::2]]
     assert sorted(numbers[::2]) == [10 * n for n in range(12)]
+
+
+# What others do is told to it: both, or neither.
+
+
+@pytest.fixture(params=["memory", "postgres"])
+def stores(request: pytest.FixtureRequest, engine: AsyncEngine) -> tuple[AuditTrail, UserStore, ModelRegistry]:
+    if request.param == "memory":
+        trail = MemoryAuditTrail()
+        return trail, MemoryUserStore(trail), MemoryModelRegistry(trail)
+    return PostgresAuditTrail(engine), PostgresUserStore(engine), PostgresModelRegistry(engine)
+
+
+async def test_a_changed_account_comes_with_its_entry(stores: tuple[AuditTrail, UserStore, ModelRegistry]) -> None:
+    """And what is refused, or was asked for without one, with none."""
+    trail, users, _ = stores
+    anne = Account(username="anne", role=Role.ADMIN, password_hash="x", created_at=event().at)
+    await users.add(anne, audit=event(1))
+    with pytest.raises(UsernameTaken):
+        await users.add(anne, audit=event(2))
+    await users.update("anne", password_hash="y", audit=event(3))
+    await users.update("anne", password_hash="z")
+    await users.update("anne", password_hash="w", if_password_hash="other", audit=event(4))
+    with pytest.raises(LastAdmin):
+        await users.update("anne", disabled=True, audit=event(5))
+    with pytest.raises(UnknownAccount):
+        await users.update("bruno", disabled=True, audit=event(6))
+    assert [said(entry) for entry in await trail.entries(after=0, limit=9)] == [event(1), event(3)]
+
+
+async def test_an_activation_comes_with_its_entry(stores: tuple[AuditTrail, UserStore, ModelRegistry]) -> None:
+    """And one that came too late with none."""
+    trail, _, registry = stores
+    activation = Activation(
+        number=1, at=event().at, account="root", action="activate", previous=None, version="b", shadow=None, reason="x"
+    )
+    await registry.append(activation, audit=event(1))
+    with pytest.raises(ActivationConflict):
+        await registry.append(activation, audit=event(2))
+    assert [said(entry) for entry in await trail.entries(after=0, limit=9)] == [event(1)]
 
 
 # What only a real server can show.

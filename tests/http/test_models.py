@@ -158,6 +158,23 @@ async def test_shows_the_card_of_a_version(client: httpx.AsyncClient) -> None:
         problem_of(await client.get(f"/models/{version}"), 404)
 
 
+async def test_decisions_are_audited(admin: httpx.AsyncClient) -> None:
+    """Who decided, and about which version; the reason is in the log of activations."""
+    for path in ("sterner/activate", "milder/activate", "rollback", "milder/shadow"):
+        await decide(admin, f"/models/{path}")
+    assert (await admin.delete("/models/shadow")).status_code == 200
+    entries = (await admin.get("/audit", params={"limit": 5})).json()["items"]
+    assert [(entry["action"], entry["account"], entry["subject"]) for entry in entries] == [
+        ("model-shadowed", "root", None),
+        ("model-shadowed", "root", "milder"),
+        ("model-rolled-back", "root", "sterner"),
+        ("model-activated", "root", "milder"),
+        ("model-activated", "root", "sterner"),
+    ]
+    assert [entry["details"]["activation"] for entry in entries] == [5, 4, 3, 2, 1]
+    assert REASON["reason"] not in str(entries)
+
+
 async def test_an_activation_reaches_every_replica(settings: Settings, app: ASGIApp, admin: httpx.AsyncClient) -> None:
     """Every replica answers with the new version as soon as promised, rows carry it, and who decided is on record."""
     async with replica(settings) as other, connect(other, Role.ANALYST) as elsewhere:

@@ -1,6 +1,6 @@
 """Refused sign-ins are remembered, and however many there are they cost little."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import pytest
@@ -19,10 +19,12 @@ class FailingTrail(MemoryAuditTrail):
         super().__init__()
         self.fails = False
         self.writes = 0
+        self.meanwhile: Callable[[], None] = lambda: None
 
     async def append(self, events: Sequence[AuditEvent]) -> None:
         if self.fails:
             raise StorageUnavailable("out of order")
+        self.meanwhile()
         self.writes += 1
         await super().append(events)
 
@@ -136,6 +138,19 @@ async def test_what_cannot_be_written_waits(auditor: AuditSignIns, trail: Failin
     trail.fails = False
     await auditor.write()
     assert await told(trail) == [("sign-in-failed", "anne", {"times": 2, "network": "192.0.2.0/24"})]
+
+
+async def test_what_comes_while_it_writes_is_not_lost(
+    auditor: AuditSignIns, trail: FailingTrail, clock: MemoryClock
+) -> None:
+    """It is counted with those of the next minute."""
+    trail.meanwhile = lambda: auditor.refused("anne", "192.0.2.1", throttled=False)
+    auditor.refused("anne", "192.0.2.1", throttled=False)
+    await auditor.write()
+    trail.meanwhile = lambda: None
+    clock.advance(PERIOD)
+    await auditor.write()
+    assert [details["times"] for _, _, details in await told(trail)] == [1, 1]
 
 
 async def test_a_stop_writes_what_there_is(auditor: AuditSignIns, trail: FailingTrail) -> None:
