@@ -37,6 +37,7 @@ from churn.use_cases.authenticate import Authenticate
 from churn.use_cases.check_model import Check, CheckModel, RaiseAlerts
 from churn.use_cases.check_readiness import CheckReadiness, Condition
 from churn.use_cases.compare_models import CompareModels
+from churn.use_cases.export_history import ExportHistory
 from churn.use_cases.personal_data import EraseEmployee, ExportEmployee, PurgeHistory
 from churn.use_cases.predict_attrition import PredictAttrition
 from churn.use_cases.predict_workforce import PredictWorkforce
@@ -239,6 +240,7 @@ class Container(containers.DeclarativeContainer):
         catalogue=catalogue,
         registry=providers.Callable(_if_configured, settings, registry.provider),
     )
+    export_history = providers.Singleton(ExportHistory, history=history, trail=trail, clock=clock)
     export_employee = providers.Singleton(ExportEmployee, data=personal_data, trail=trail, clock=clock)
     erase_employee = providers.Singleton(EraseEmployee, data=personal_data, clock=clock)
     purge_history = providers.Singleton(PurgeHistory, data=personal_data, clock=clock)

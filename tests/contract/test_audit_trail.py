@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from churn.adapters.memory import MemoryAuditTrail, MemoryModelRegistry, MemoryUserStore
-from churn.adapters.postgres.audit import PostgresAuditTrail
+from churn.adapters.postgres.audit import PostgresAuditTrail, remember
 from churn.adapters.postgres.engine import create_engine
 from churn.adapters.postgres.models import PostgresModelRegistry
 from churn.adapters.postgres.tables import audit_entry as table
@@ -146,6 +146,34 @@ async def test_the_database_refuses_to_change_it(engine: AsyncEngine, statement:
         async with engine.begin() as connection:
             await connection.execute(statement)
     assert [said(entry) for entry in await trail.entries(after=0, limit=9)] == [event()]
+
+
+async def test_a_role_that_may_only_add_can_do_no_more(engine: AsyncEngine) -> None:
+    """With the rights that the documentation gives the service, it appends, and cannot get rid of the trigger."""
+    trail = PostgresAuditTrail(engine)
+    async with engine.begin() as connection:
+        await connection.execute(text("CREATE ROLE churn_adding"))
+        await connection.execute(text("GRANT SELECT, INSERT ON audit_entry TO churn_adding"))
+    try:
+        async with engine.begin() as connection:
+            await connection.execute(text("SET LOCAL ROLE churn_adding"))
+            await remember(connection, event())
+        for statement in (
+            "DELETE FROM audit_entry",
+            "TRUNCATE audit_entry",
+            "ALTER TABLE audit_entry DISABLE TRIGGER ALL",
+            "SET session_replication_role = replica",
+            "DROP TABLE audit_entry",
+        ):
+            async with engine.connect() as connection:
+                await connection.execute(text("SET LOCAL ROLE churn_adding"))
+                with pytest.raises(DBAPIError, match=r"permission denied|must be owner"):
+                    await connection.execute(text(statement))
+        assert [said(entry) for entry in await trail.entries(after=0, limit=9)] == [event()]
+    finally:
+        async with engine.begin() as connection:
+            await connection.execute(text("DROP OWNED BY churn_adding"))
+            await connection.execute(text("DROP ROLE churn_adding"))
 
 
 async def test_what_an_administrator_does_behind_its_back_is_found(engine: AsyncEngine) -> None:

@@ -91,6 +91,24 @@ async def test_outcomes_and_reviews_are_audited(client: httpx.AsyncClient, admin
     assert "Dupont" not in text
 
 
+@pytest.mark.parametrize("wanted", ["csv", "ndjson"])
+async def test_exports_of_the_history_are_audited(
+    client: httpx.AsyncClient, admin: httpx.AsyncClient, wanted: str
+) -> None:
+    """Who took what away, by which criteria, but not of whom; looking at a page is no export."""
+    reference = f"E-{uuid_utils.compat.uuid7().hex}"
+    criteria = {"employee_ref": reference, "since": "2026-01-01T00:00:00", "prediction": 1, "account": "anne"}
+    assert (await client.get("/predictions", params=criteria | {"format": wanted})).status_code == 200
+    entry = (await newest(admin, 1))[0]
+    assert (entry["action"], entry["account"]) == ("history-exported", "anne")
+    assert entry["details"] == {
+        "since": "2026-01-01T00:00:00+00:00", "leaves": True, "account": "anne", "one_employee": True,
+    }  # fmt: skip
+    await client.get("/predictions", params=criteria)
+    assert (await newest(admin, 1))[0]["number"] == entry["number"]
+    assert reference not in str(await newest(admin))
+
+
 async def test_refused_sign_ins_are_audited(serve: Serve, admin: httpx.AsyncClient) -> None:
     """At the latest when the service stops, with the account but not the password that was tried."""
     async with serve(failed_logins_per_account=2) as client:

@@ -26,6 +26,7 @@ class Action(StrEnum):
     PREDICTION_REVIEWED = "prediction-reviewed"
     EMPLOYEE_EXPORTED = "employee-exported"
     EMPLOYEE_ERASED = "employee-erased"
+    HISTORY_EXPORTED = "history-exported"
     HISTORY_PURGED = "history-purged"
 
 

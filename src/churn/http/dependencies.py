@@ -31,6 +31,7 @@ def dependencies(container: Container, metrics: Metrics) -> Mapping[str, Provide
         "erase_employee": provide(container.erase_employee),
         "explore_what_if": provide(container.explore_what_if),
         "export_employee": provide(container.export_employee),
+        "export_history": provide(container.export_history),
         "history": provide(container.history),
         "metrics": provide(lambda: metrics),
         "predict_attrition": provide(container.predict_attrition),

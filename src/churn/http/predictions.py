@@ -28,6 +28,7 @@ from churn.http.language import language_of
 from churn.http.operation import TrueOperation
 from churn.http.problems import problem_responses
 from churn.ports import HistoryRepository
+from churn.use_cases.export_history import ExportHistory
 from churn.use_cases.predict_attrition import PredictAttrition
 from churn.use_cases.read_prediction import ReadPrediction
 from churn.use_cases.turns import Turns
@@ -119,6 +120,7 @@ class PredictionController(Controller):
         self,
         request: ChurnRequest,
         history: NamedDependency[HistoryRepository],
+        export_history: NamedDependency[ExportHistory],
         turns: NamedDependency[Turns],
         since: Annotated[datetime | None, QueryParameter(description="À partir de ce moment.")] = None,
         until: Annotated[datetime | None, QueryParameter(description="Avant ce moment.")] = None,
@@ -166,7 +168,8 @@ class PredictionController(Controller):
         language = language_of(request)
         wanted = format or accepted_format(header(request.scope, b"accept"))
         if wanted is not Format.JSON:
-            everything = await export(history.stream(criteria, before=cursor), wanted, language, turns)
+            blocks = await export_history(criteria, before=cursor, account=request.user.username)
+            everything = await export(blocks, wanted, language, turns)
             return cast("Response[PredictionPage]", everything)
         # One more than asked for tells whether there is a next page.
         found = await history.find(criteria, before=cursor, limit=limit + 1)
