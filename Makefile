@@ -87,7 +87,7 @@ ci: lint type migrations docs test-browser test-container ## Everything that CI 
 
 # ---------------------------------------------------------------- measuring
 
-.PHONY: bench bench-batch-http bench-model bench-drift bench-counts year
+.PHONY: bench bench-batch bench-batch-http bench-model bench-drift bench-counts year
 bench: .venv/dev.stamp build/serving.stamp ## Measure the prediction path against a bare endpoint
 	$(BIN)/python -m bench.serving --python build/serving/bin/python
 
@@ -106,6 +106,9 @@ year: .venv/dev.stamp ## Live a scripted year, with a drift in August, and print
 bench-counts: .venv/dev.stamp ## Measure what counting costs, and the drift report on a year
 	$(BIN)/python -m bench.counts
 
+bench-batch: .venv/dev.stamp build/serving.stamp ## Measure the scoring of whole files against pandas
+	$(BIN)/python -m bench.batch --python build/serving/bin/python
+
 # What the image has and no more: scikit-learn imports pandas where it finds it, which costs time and memory.
 build/serving.stamp: $(UV) requirements/serve.txt .venv/serve.stamp
 	$(PYTHON) -m venv --without-pip build/serving
@@ -121,7 +124,7 @@ build/serving.stamp: $(UV) requirements/serve.txt .venv/serve.stamp
 .PHONY: lock clean
 lock: $(UV) ## Compile the pins anew after a change of a dependency in pyproject.toml
 	$(COMPILE) pyproject.toml -o requirements/serve.txt
-	$(COMPILE) --extra train --group dev --group docs pyproject.toml -o requirements/dev.txt
+	$(COMPILE) --extra train --extra dask --group dev --group docs pyproject.toml -o requirements/dev.txt
 	printf 'hatchling>=1.27\nnodejs-wheel>=22\n' | $(COMPILE) - -o requirements/build.txt
 	printf 'uv\n' | $(COMPILE) - -o requirements/uv.txt
 

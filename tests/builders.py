@@ -1,6 +1,7 @@
 """Makes domain objects for tests: every argument has a value that is fine, and a test names what matters to it."""
 
 import hashlib
+import logging
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -68,3 +69,16 @@ def add_version(models: Path, version: str, *, shift: float = 0.0, **changes: An
     }
     manifest = msgspec.structs.replace(default.manifest, **values | changes)
     write_bundle(models, manifest, model=model, documents={}, activate=False)
+
+
+def dask_cluster(workers: int, *, processes: bool = True) -> Any:
+    """A Dask cluster on this machine, with one thread for each worker."""
+    from distributed import LocalCluster  # noqa: PLC0415  # takes a while, for a few tests
+
+    return LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        processes=processes,
+        dashboard_address=":0",
+        silence_logs=logging.CRITICAL,
+    )

@@ -19,6 +19,7 @@ from churn.adapters.postgres.engine import create_engine
 from churn.adapters.postgres.migrations import Migrations
 from churn.adapters.postgres.tables import metadata
 from churn.settings import Settings
+from tests.builders import dask_cluster
 
 
 @contextmanager
@@ -80,6 +81,13 @@ async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
         await connection.execute(text(f"TRUNCATE {', '.join(metadata.tables)}"))
     yield engine
     await engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def dask_address() -> Iterator[str]:
+    """The scheduler of a Dask cluster of two worker processes."""
+    with dask_cluster(2) as cluster:
+        yield cluster.scheduler_address
 
 
 @pytest.fixture

@@ -61,8 +61,12 @@ def _ignore(*_: object) -> None:
     """Nobody measures."""
 
 
-def _polars_workforce() -> Workforce:
+def _workforce(scheduler: str, settings: Settings) -> Workforce:
     # Imported only here: a service that scores no files goes without polars, and without its memory.
+    if scheduler:
+        from churn.adapters.workforce.cluster import DaskWorkforce  # noqa: PLC0415
+
+        return DaskWorkforce(scheduler, settings.models_dir, trusted=settings.trusted_models)
     from churn.adapters.workforce.local import PolarsWorkforce  # noqa: PLC0415
 
     return PolarsWorkforce()
@@ -88,6 +92,7 @@ class Container(containers.DeclarativeContainer):
     """Every part of the service, made once and when first asked for."""
 
     settings = providers.Dependency(instance_of=Settings)
+    scheduler: providers.Provider[str] = providers.Object("")
     on_prediction: providers.Provider[Callable[[Prediction], None]] = providers.Object(_ignore)
     on_flush: providers.Provider[Callable[[HistoryFlush], None]] = providers.Object(_ignore)
     on_serving: providers.Provider[Callable[[Serving], None]] = providers.Object(_ignore)
@@ -233,7 +238,7 @@ class Container(containers.DeclarativeContainer):
         most_at_once=settings.provided.batch_concurrency,
         on_prediction=on_prediction,
     )
-    workforce = providers.Singleton(_polars_workforce)
+    workforce = providers.Singleton(_workforce, scheduler, settings)
     score_workforce = providers.Singleton(
         ScoreWorkforce,
         workforce=workforce,
@@ -257,6 +262,7 @@ class Container(containers.DeclarativeContainer):
 def build_container(
     settings: Settings,
     *,
+    scheduler: str = "",
     on_prediction: Callable[[Prediction], None] = _ignore,
     on_flush: Callable[[HistoryFlush], None] = _ignore,
     on_serving: Callable[[Serving], None] = _ignore,
@@ -266,11 +272,14 @@ def build_container(
 ) -> Container:
     """A container for `settings`, whose time is the system's unless it is given a `clock`.
 
+    Files are scored by the Dask cluster of `scheduler`, if one is given, and otherwise on this machine.
+
     Its parts tell of each stored prediction, of every commit of the history, of every change of the model that
     answers, of what became of the predictions offered to its shadow, and of each check of the model.
     """
     return Container(
         settings=providers.Object(settings),
+        scheduler=providers.Object(scheduler),
         on_prediction=providers.Object(on_prediction),
         on_flush=providers.Object(on_flush),
         on_serving=providers.Object(on_serving),

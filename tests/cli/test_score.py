@@ -95,6 +95,9 @@ def test_a_strict_run_writes_nothing(run: Run, tmp_path: Path) -> None:
         (["good.csv", "--out", "no/where.csv"], 1, "it cannot be written"),
         (["good.csv", "--reasons", "12"], 2, "12 is not in the range"),
         (["good.csv", "--top", "0"], 2, "0 is not in the range"),
+        (["good.csv", "--engine", "dask"], 2, "--engine dask and --scheduler go together"),
+        (["good.csv", "--scheduler", "tcp://127.0.0.1:1"], 2, "--engine dask and --scheduler go together"),
+        (["good.csv", "--engine", "dask", "--scheduler", "tcp://127.0.0.1:1"], 1, "name one"),
         ([], 2, "Missing argument"),
     ],
     ids=str,
@@ -215,3 +218,17 @@ def test_a_database_that_does_not_answer_hides_which_version_is_active(run: Run)
     assert result.exit_code == 1
     assert "--model names one" in result.stderr
     assert run("good.csv", "--model", DEFAULT, database_url=url).exit_code == 0
+
+
+def test_a_cluster_scores_as_one_machine_does(run: Run, tmp_path: Path, dask_address: str) -> None:
+    """`--engine dask` reads partitions, and writes a folder of the same answers."""
+    (tmp_path / "in").mkdir()
+    for n in range(3):
+        pl.DataFrame([ROW | {"age": 17 + n}]).write_parquet(tmp_path / "in" / f"{n}.parquet")
+    assert run("in", "--out", "local.parquet").exit_code == 3
+    result = run("in", "--out", "spread", "--engine", "dask", "--scheduler", dask_address)
+    assert result.exit_code == 3, result.output
+    assert result.stderr.startswith(f"2 rows scored with model {DEFAULT}")
+    assert result.stderr.endswith("1 rejected: spread.rejected/00000-0.parquet.rejected.csv\n")
+    assert pl.read_parquet(tmp_path / "spread").equals(pl.read_parquet(tmp_path / "local.parquet"))
+    assert run("in", "--out", "spread", "--engine", "dask", "--scheduler", dask_address).exit_code == 1

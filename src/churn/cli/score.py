@@ -64,6 +64,14 @@ _SUFFIXES: Final = {
 )
 @click.option("--strict", is_flag=True, help="Write nothing at all if a row cannot be scored.")
 @click.option("--model", "version", metavar="VERSION", help="Score with this version.  [default: the active one]")
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "dask"]),
+    default="local",
+    show_default=True,
+    help="Where: on this machine, or on a Dask cluster, which reads Parquet and writes a folder of it.",
+)
+@click.option("--scheduler", metavar="ADDRESS", help="The cluster's scheduler, as tcp://host:8786.")
 def score(
     *,
     files: tuple[str, ...],
@@ -75,6 +83,8 @@ def score(
     encoding: str | None,
     strict: bool,
     version: str | None,
+    engine: str,
+    scheduler: str | None,
 ) -> None:
     """Score whole files of employees: probability, message, strongest reasons and warnings for each.
 
@@ -86,16 +96,18 @@ def score(
 
     Exit status: 0 every row was scored, 1 nothing was written, 2 the command is mistaken, 3 some rows were rejected.
     """
-    from churn.adapters.workforce.local import expand  # noqa: PLC0415 - takes a while, for this command alone
-
     settings = settings_or_exit()
     chosen = FileFormat(file_format) if file_format else _SUFFIXES.get(Path(out).suffix.lower(), FileFormat.CSV)
+    if (engine == "dask") != bool(scheduler):
+        raise click.UsageError("--engine dask and --scheduler go together")
+    if engine == "dask" and not file_format:
+        chosen = FileFormat.PARQUET
     if chosen is FileFormat.PARQUET and out == STANDARD and sys.stdout.isatty():
         raise click.UsageError("Parquet is nothing for a terminal: name a file with --out")
     started = time.monotonic()
     try:
         job = ScoringJob(
-            inputs=expand(files),
+            inputs=files,
             output=out,
             format=chosen,
             encoding=encoding,
@@ -105,7 +117,10 @@ def score(
             strict=strict,
         )
         with _interruptible(), _progress() as progress:
-            summary = asyncio.run(_score(settings, job, version, progress))
+            summary = asyncio.run(_score(settings, job, version, scheduler or "", progress))
+    except ModuleNotFoundError as error:
+        # A cluster is used by few, so what it needs is not installed everywhere.
+        raise click.ClickException(f"{error.name} is missing: install churn[dask]") from error
     except StorageUnavailable as error:
         raise click.ClickException(f"{error}, so which model is active is not known; --model names one") from error
     except ChurnError as error:
@@ -117,8 +132,10 @@ def score(
         sys.exit(SOME_REJECTED)
 
 
-async def _score(settings: Settings, job: ScoringJob, version: str | None, progress: "Progress") -> ScoringSummary:
-    container = build_container(replace(settings, database_url=database_at_hand(settings)))
+async def _score(
+    settings: Settings, job: ScoringJob, version: str | None, scheduler: str, progress: "Progress"
+) -> ScoringSummary:
+    container = build_container(replace(settings, database_url=database_at_hand(settings)), scheduler=scheduler)
     try:
         return await container.score_workforce()(job, version=version, on_block=progress.update)
     finally:

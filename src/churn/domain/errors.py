@@ -197,3 +197,7 @@ class AlertConflict(ChurnError):
 
 class NotDelivered(ChurnError):
     """Whoever is to be told of an alert did not confirm it; the message says why."""
+
+
+class ClusterUnavailable(Unavailable):
+    """The machines that are to share the work do not answer, or cannot do it."""

@@ -9,6 +9,8 @@ from churn.domain.language import Language
 
 #: What is named instead of a file for the standard input and output.
 STANDARD: Final = "-"
+#: What is appended to the name of an input to name the file of its rows that cannot be scored.
+REJECTED: Final = ".rejected.csv"
 
 
 class FileFormat(StrEnum):
@@ -23,9 +25,10 @@ class ScoringJob(Struct, frozen=True, kw_only=True):
     """Files of employees, and how they are to be answered."""
 
     inputs: tuple[str, ...]
-    """Files, all with the same columns, in the order in which they are answered; `-` is the standard input."""
+    """Files, folders of Parquet files and globs, in the order in which they are answered; `-` is the standard input.
+    All have the same columns."""
     output: str = STANDARD
-    """File to write, whole or not at all."""
+    """File, or where the work is spread out folder, to write whole or not at all."""
     format: FileFormat = FileFormat.CSV
     """Of the output; an input's is seen by its first bytes."""
     encoding: str | None = None

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from churn.domain.columns import LABELS, Layout
 from churn.domain.csv_cell import FORMULA_PATTERN, NUMBER_PATTERN, inert
 from churn.domain.employee import EMPLOYEE_REF_PATTERN, FEATURES, Employee
+from churn.domain.errors import RowsRefused, UnsuitableFile
 from churn.domain.expectation import MISSING, expectations, schemas
 from churn.domain.explanation import LABELS as TITLES
 from churn.domain.explanation import NEGLIGIBLE, sentence
@@ -21,6 +22,8 @@ from churn.ports import Predictor, ScoreMatrix
 #: column of that name.
 FAULT: Final = "\x00fault"
 
+#: How many of the rows that refuse a job are told of.
+_MOST_TOLD: Final = 5
 _SCHEMAS: Final = schemas(Employee)
 _EXPECTED: Final = expectations(Employee)
 #: As Rust reads it: there `$` lets no trailing newline pass.
@@ -229,6 +232,32 @@ class FrameScorer:
             names = [titles[feature] for j, feature in enumerate(FEATURES) if members >> j & 1]
             texts[members] = _OUTSIDE[self._language] + ", ".join(names) if names else None
         return pl.Series(texts, dtype=pl.String).gather(sets).alias("warnings")
+
+
+def rejections(frame: pl.DataFrame, lines: Sequence[int] | NDArray[np.int64], scored: Scored) -> pl.DataFrame:
+    """The rows of `frame` that could not be scored, each with its line and the reason."""
+    numbers = pl.Series("line", lines, dtype=pl.Int64)[scored.rejected]
+    reasons = pl.Series("reason", scored.reasons, dtype=pl.String)
+    rows = frame[scored.rejected].drop(FAULT, "line", "reason", strict=False)
+    return pl.DataFrame([numbers, reasons]).hstack(rows.select(~pl.selectors.nested()))
+
+
+def told(name: str, rejected: pl.DataFrame) -> list[str]:
+    """The first few of the rows that were rejected from the file `name`, without a value."""
+    first = rejected.select("line", "reason").head(_MOST_TOLD)
+    return [f"{name}, line {line}: {reason}" for line, reason in first.iter_rows()]
+
+
+def refusal(rows: Sequence[str]) -> RowsRefused:
+    """That a strict job cannot be done, because of `rows` as `told` has them."""
+    return RowsRefused("\n".join(["rows cannot be scored, and nothing was written; among them:", *rows]))
+
+
+def other_columns(name: str, different: set[str]) -> UnsuitableFile:
+    """That the file `name` has not the columns of the first one."""
+    return UnsuitableFile(
+        f"{name}: its columns are not those of the first file; they differ in {', '.join(sorted(different))}"
+    )
 
 
 def references(column: pl.Series) -> pl.Series:

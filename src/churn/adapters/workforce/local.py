@@ -7,22 +7,27 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from glob import glob
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import polars as pl
+from msgspec.structs import replace
 
-from churn.adapters.workforce.frames import FAULT, FrameScorer, Scored, references
+from churn.adapters.workforce.frames import (
+    FAULT,
+    FrameScorer,
+    Scored,
+    other_columns,
+    references,
+    refusal,
+    rejections,
+    told,
+)
 from churn.adapters.workforce.sinks import AtomicFile, Encoded, Writer, encode_csv, open_output, open_writer
 from churn.adapters.workforce.sources import Block, Dialect, Source, open_source
 from churn.domain.columns import Layout, find_layout
-from churn.domain.errors import RowsRefused, UnsuitableFile
-from churn.domain.workforce import STANDARD, FileFormat, ScoringJob
+from churn.domain.errors import UnsuitableFile
+from churn.domain.workforce import REJECTED, STANDARD, FileFormat, ScoringJob
 from churn.ports import Predictor, ScoredBlock, ScoredRows
-
-#: How many of the rows that refuse a job are told of.
-_MOST_TOLD: Final = 5
-#: What is appended to the name of an input to name the file of its rows that cannot be scored.
-REJECTED: Final = ".rejected.csv"
 
 
 class _Done(NamedTuple):
@@ -47,6 +52,7 @@ class PolarsWorkforce:
 
     def score(self, job: ScoringJob, predictor: Predictor) -> Generator[ScoredBlock]:
         """See the port."""
+        job = replace(job, inputs=expand(job.inputs))
         with ExitStack() as stack:
             first = open_source(job.inputs[0], stack, encoding=job.encoding, language=job.language)
             layout = find_layout(first.columns)
@@ -121,10 +127,7 @@ class _Run:
         rows = file.scorer(frame)
         rejected = None
         if len(rows.rejected):
-            numbers = pl.Series("line", lines, dtype=pl.Int64)[rows.rejected]
-            reasons = pl.Series("reason", rows.reasons, dtype=pl.String)
-            rejected = frame[rows.rejected].drop(FAULT, "line", "reason", strict=False)
-            rejected = pl.DataFrame([numbers, reasons]).hstack(rejected.select(~pl.selectors.nested()))
+            rejected = rejections(frame, lines, rows)
         refs = None
         if self._layout.employee_ref is not None:
             refs = references(rows.answers[self._layout.employee_ref]).to_list()
@@ -147,11 +150,7 @@ class _Run:
 
     def _reject(self, file: _File, rows: pl.DataFrame) -> None:
         if self._job.strict:
-            told = [
-                f"{file.source.name}, line {line}: {reason}"
-                for line, reason in rows.select("line", "reason").head(_MOST_TOLD).iter_rows()
-            ]
-            raise RowsRefused("\n".join(["rows cannot be scored, and nothing was written; among them:", *told]))
+            raise refusal(told(file.source.name, rows))
         known = file.rejected in self._rejections
         if not known:
             self._rejections[file.rejected] = AtomicFile(file.rejected)
@@ -174,9 +173,7 @@ def _check_alike(job: ScoringJob, first: Source) -> None:
         with ExitStack() as stack:
             columns = open_source(name, stack, encoding=job.encoding, language=job.language).columns
         if different := set(columns) ^ set(first.columns):
-            raise UnsuitableFile(
-                f"{name}: its columns are not those of {first.name}; they differ in {', '.join(sorted(different))}"
-            )
+            raise other_columns(name, different)
 
 
 def _rejected_path(job: ScoringJob, name: str) -> Path:

@@ -104,6 +104,13 @@ def encode_ndjson(frame: pl.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
+def parquet_bytes(frame: pl.DataFrame) -> bytes:
+    """`frame` as a Parquet file."""
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer)
+    return buffer.getvalue()
+
+
 class Writer(Protocol):
     """Writes the frames of one output, all with the same columns."""
 
@@ -223,27 +230,33 @@ class Ranking:
 
     def encode(self, frame: pl.DataFrame) -> Encoded:
         """The rows of `frame` that may be among the best."""
-        return self._highest(frame)
+        return highest(frame, self._top)
 
     def write(self, encoded: Encoded) -> None:
         """Compare with the best so far."""
         assert isinstance(encoded, pl.DataFrame)  # noqa: S101 - what `encode` returns
         rows = [encoded] if self._best is None else [self._best, encoded]
-        self._best = self._highest(pl.concat(rows, how="vertical_relaxed"))
+        self._best = highest(pl.concat(rows, how="vertical_relaxed"), self._top)
 
     def close(self) -> None:
         """Write the best."""
         if self._best is not None:
-            ranked = self._best.drop("rank", strict=False).with_row_index("rank", offset=1)
-            self._writer.write(self._writer.encode(ranked))
+            self._writer.write(self._writer.encode(ranked(self._best)))
         self._writer.close()
 
     def abort(self) -> None:
         """Stop."""
         self._writer.abort()
 
-    def _highest(self, frame: pl.DataFrame) -> pl.DataFrame:
-        return frame.sort("probability", descending=True, maintain_order=True).head(self._top)
+
+def highest(frame: pl.DataFrame, count: int) -> pl.DataFrame:
+    """The `count` rows of highest probability, highest first; of equals, the first ones."""
+    return frame.sort("probability", descending=True, maintain_order=True).head(count)
+
+
+def ranked(frame: pl.DataFrame) -> pl.DataFrame:
+    """`frame` with a first column that numbers its rows, from 1 on."""
+    return frame.drop("rank", strict=False).with_row_index("rank", offset=1)
 
 
 def open_writer(

@@ -26,11 +26,11 @@ from churn.domain.errors import UnsuitableFile
 from churn.domain.language import Language
 from churn.domain.workforce import STANDARD
 
-#: Bytes of text that are read, scored and written at once, some 60,000 rows: large enough to be fast, and small
+#: Bytes of text that are read, scored and written at once, some 20,000 rows: large enough to be fast, and small
 #: enough that the few blocks under way take little memory.
-BLOCK: Final = 1 << 22
+BLOCK: Final = 1 << 20
 #: Rows of a Parquet file, likewise.
-BLOCK_ROWS: Final = 1 << 16
+BLOCK_ROWS: Final = 1 << 14
 #: Bytes in which a quotation mark must be closed; one that is not is a mistake in its line.
 LARGEST_RECORD: Final = 1 << 20
 #: Seconds after which a signal is heeded at the latest, while the standard input says nothing.
