@@ -74,6 +74,23 @@ async def test_any_follow_up_is_answered(client: httpx.AsyncClient, body: bytes,
     check(await client.post(f"/{path}", content=body, headers={"content-type": media_type}))
 
 
+@given(reference=st.text(max_size=70), method=st.sampled_from(["GET", "DELETE"]))
+async def test_any_pseudonym_is_answered(admin: httpx.AsyncClient, reference: str, method: str) -> None:
+    """Of nobody there is nothing, however the pseudonym is spelled."""
+    path = "" if method == "DELETE" else "/export"
+    check(await admin.request(method, f"/employees/{quote(reference, safe='')}{path}"))
+
+
+@given(
+    parameters=st.lists(
+        st.tuples(st.sampled_from(["cursor", "limit"]), st.text(max_size=20) | st.integers().map(str)), max_size=3
+    )
+)
+async def test_any_look_at_the_audit_is_answered(admin: httpx.AsyncClient, parameters: list[tuple[str, str]]) -> None:
+    """Any query gives a page of the trail or a problem."""
+    check(await admin.get("/audit", params=parameters))
+
+
 @given(headers=HEADERS, body=st.just(json.dumps(LEAVER).encode()) | st.binary(max_size=20))
 async def test_any_header_is_answered(client: httpx.AsyncClient, headers: dict[str, str], body: bytes) -> None:
     """Any headers give a prediction or a problem."""
