@@ -20,7 +20,7 @@ _CHOSEN: Final = (
     " AND (CAST(:version AS text) IS NULL OR prediction.model_version = :version)"
 )
 _MONTH: Final = "date_trunc('month', prediction.created_at AT TIME ZONE 'UTC')::date"
-#: Every prediction, by its score to a thousandth.
+#: Every prediction, by its score to half a hundredth.
 _SCORES: Final = text(
     f"SELECT {_MONTH} AS month, model_version, risk,"  # noqa: S608 - our own words
     " sum(probability) / count(*) AS probability, count(*) AS predictions,"
