@@ -28,7 +28,7 @@ from churn.adapters.system_clock import SystemClock
 from churn.adapters.webhook_notifier import WebhookNotifier
 from churn.domain.prediction import Prediction
 from churn.domain.session import SessionLimits
-from churn.ports import Clock, HistoryFlush, ModelRegistry, Workforce
+from churn.ports import Clock, HistoryFlush, Workforce
 from churn.settings import Settings
 from churn.use_cases.accounts import ChangeAccount, ChangePassword, CreateAccount
 from churn.use_cases.activate_model import ActivateModel, RollBackModel, ShadowModel
@@ -72,8 +72,8 @@ def _workforce(scheduler: str, settings: Settings) -> Workforce:
     return PolarsWorkforce()
 
 
-def _if_configured(settings: Settings, registry: Callable[[], ModelRegistry]) -> ModelRegistry | None:
-    return registry() if settings.database_url else None
+def _if_configured[T](settings: Settings, provided: Callable[[], T]) -> T | None:
+    return provided() if settings.database_url else None
 
 
 async def _model_condition(serving: ServingModel) -> Condition:
@@ -244,6 +244,9 @@ class Container(containers.DeclarativeContainer):
         workforce=workforce,
         catalogue=catalogue,
         registry=providers.Callable(_if_configured, settings, registry.provider),
+        history=providers.Callable(_if_configured, settings, history.provider),
+        clock=clock,
+        new_id=providers.Object(uuid_utils.compat.uuid7),
     )
     export_history = providers.Singleton(ExportHistory, history=history, trail=trail, clock=clock)
     export_employee = providers.Singleton(ExportEmployee, data=personal_data, trail=trail, clock=clock)

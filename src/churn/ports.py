@@ -103,6 +103,14 @@ class ScoredBlock(Struct, frozen=True, kw_only=True):
 class Workforce(Protocol):
     """Scores whole files."""
 
+    def fingerprint(self, job: ScoringJob) -> str:
+        """A digest of what is in the inputs of `job`: equal for equal files in equal order, whatever their names.
+
+        Raises:
+            UnsuitableFile: they cannot be read, or only once, or their rows do not come with the blocks of `score`.
+        """
+        ...
+
     def score(self, job: ScoringJob, predictor: Predictor) -> Generator[ScoredBlock]:
         """Do `job` step by step, as the iterator is advanced.
 

@@ -14,6 +14,7 @@ import msgspec
 import polars as pl
 import pytest
 from click.testing import CliRunner, Result
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.builders import add_version, employee
 
@@ -96,6 +97,7 @@ def test_a_strict_run_writes_nothing(run: Run, tmp_path: Path) -> None:
         (["good.csv", "--reasons", "12"], 2, "12 is not in the range"),
         (["good.csv", "--top", "0"], 2, "0 is not in the range"),
         (["good.csv", "--engine", "dask"], 2, "--engine dask and --scheduler go together"),
+        (["good.csv", "--run-id", "0" * 32], 2, "--run-id is for --save"),
         (["good.csv", "--scheduler", "tcp://127.0.0.1:1"], 2, "--engine dask and --scheduler go together"),
         (["good.csv", "--engine", "dask", "--scheduler", "tcp://127.0.0.1:1"], 1, "name one"),
         ([], 2, "Missing argument"),
@@ -211,12 +213,32 @@ async def test_the_active_version_scores(
     assert await version("--model", DEFAULT) == DEFAULT
 
 
+async def test_a_run_is_saved_once(run: Run, tmp_path: Path, database_url: str, engine: AsyncEngine) -> None:
+    """`--save` puts the rows that were scored into the history, and the same command again changes nothing."""
+    for outcome in ("in the history", "in the history already"):
+        process = await asyncio.create_subprocess_exec(
+            *CHURN,
+            *("staff.csv", "--save", "--out", "out.csv"),
+            stderr=subprocess.PIPE,
+            cwd=tmp_path,
+            env=os.environ | {"CHURN_DATABASE_URL": database_url},
+        )
+        _, errors = await process.communicate()
+        assert process.returncode == 3
+        assert errors.decode().rstrip().endswith(outcome)
+        assert pl.read_csv(tmp_path / "out.csv").height == 2
+        async with engine.connect() as connection:
+            rows = (await connection.execute(text("SELECT account, model_version, age FROM prediction"))).all()
+        assert [row.account.partition(":")[0] for row in rows] == ["cli", "cli"]
+        assert [(row.model_version, row.age) for row in rows] == [(DEFAULT, 41)] * 2
+
+
 def test_a_database_that_does_not_answer_hides_which_version_is_active(run: Run) -> None:
     """Rather than scoring with another one, the command says so; with `--model` it does without the database."""
     url = "postgresql+asyncpg://x@127.0.0.1:1/x"
     result = run("good.csv", database_url=url)
     assert result.exit_code == 1
-    assert "--model names one" in result.stderr
+    assert "name one with --model" in result.stderr
     assert run("good.csv", "--model", DEFAULT, database_url=url).exit_code == 0
 
 

@@ -9,11 +9,14 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Final, Protocol, Self
+from uuid import UUID
 
 import click
 from msgspec.structs import replace
 
-from churn.cli.database import database_at_hand, embedded_database_exists, settings_or_exit
+from churn.cli.database import database, database_at_hand, embedded_database_exists, settings_or_exit
+from churn.cli.migrate import migrate_database
+from churn.cli.run import actor
 from churn.container import build_container
 from churn.domain.employee import FEATURES
 from churn.domain.errors import ChurnError, StorageUnavailable
@@ -64,6 +67,13 @@ _SUFFIXES: Final = {
 )
 @click.option("--strict", is_flag=True, help="Write nothing at all if a row cannot be scored.")
 @click.option("--model", "version", metavar="VERSION", help="Score with this version.  [default: the active one]")
+@click.option("--save", is_flag=True, help="Put the predictions into the history too: all of them, or none.")
+@click.option(
+    "--run-id",
+    type=click.UUID,
+    metavar="UUID",
+    help="A run of one id is saved once.  [default: follows from the files' content and the model]",
+)
 @click.option(
     "--engine",
     type=click.Choice(["local", "dask"]),
@@ -83,6 +93,8 @@ def score(
     encoding: str | None,
     strict: bool,
     version: str | None,
+    save: bool,
+    run_id: UUID | None,
     engine: str,
     scheduler: str | None,
 ) -> None:
@@ -98,6 +110,8 @@ def score(
     """
     settings = settings_or_exit()
     chosen = FileFormat(file_format) if file_format else _SUFFIXES.get(Path(out).suffix.lower(), FileFormat.CSV)
+    if run_id and not save:
+        raise click.UsageError("--run-id is for --save")
     if (engine == "dask") != bool(scheduler):
         raise click.UsageError("--engine dask and --scheduler go together")
     if engine == "dask" and not file_format:
@@ -116,30 +130,58 @@ def score(
             top=top,
             strict=strict,
         )
-        with _interruptible(), _progress() as progress:
-            summary = asyncio.run(_score(settings, job, version, scheduler or "", progress))
+        with _interruptible(), _progress() as progress, _database(settings, save=save) as settings_then:
+            score_workforce = _score(
+                settings_then, job, progress, version=version, scheduler=scheduler or "", save=save, run_id=run_id
+            )
+            summary = asyncio.run(score_workforce)
     except ModuleNotFoundError as error:
         # A cluster is used by few, so what it needs is not installed everywhere.
         raise click.ClickException(f"{error.name} is missing: install churn[dask]") from error
     except StorageUnavailable as error:
-        raise click.ClickException(f"{error}, so which model is active is not known; --model names one") from error
+        consequence = (
+            "the run is not known to be in the history: run the command again"
+            if save
+            else "which model is active is not known: name one with --model"
+        )
+        raise click.ClickException(f"{error}; {consequence}") from error
     except ChurnError as error:
         raise click.ClickException(str(error)) from error
     _conclude(summary, time.monotonic() - started)
-    if not version and not database_at_hand(settings) and embedded_database_exists(settings):
+    if not version and not save and not database_at_hand(settings) and embedded_database_exists(settings):
         click.echo("the embedded database does not run: what was activated in it was not asked for", err=True)
     if summary.rejected:
         sys.exit(SOME_REJECTED)
 
 
+@contextmanager
+def _database(settings: Settings, *, save: bool) -> Iterator[Settings]:
+    """`settings` with the database that is at hand, if any; only saving starts one, or changes it."""
+    if not save:
+        yield replace(settings, database_url=database_at_hand(settings))
+        return
+    with database(settings) as reachable:
+        asyncio.run(migrate_database(reachable))
+        yield reachable
+
+
 async def _score(
-    settings: Settings, job: ScoringJob, version: str | None, scheduler: str, progress: "Progress"
+    settings: Settings,
+    job: ScoringJob,
+    progress: "Progress",
+    *,
+    version: str | None,
+    scheduler: str,
+    save: bool,
+    run_id: UUID | None,
 ) -> ScoringSummary:
-    container = build_container(replace(settings, database_url=database_at_hand(settings)), scheduler=scheduler)
+    container = build_container(settings, scheduler=scheduler)
     try:
-        return await container.score_workforce()(job, version=version, on_block=progress.update)
+        return await container.score_workforce()(
+            job, version=version, account=actor() if save else None, run_id=run_id, on_block=progress.update
+        )
     finally:
-        if container.settings().database_url:
+        if settings.database_url:
             await container.engine().dispose()
 
 
@@ -148,6 +190,8 @@ def _conclude(summary: ScoringSummary, seconds: float) -> None:
     told = f"{rows} scored with model {summary.model_version} in {seconds:.1f} s"
     if summary.rejected:
         told += f"; {summary.rejected:,} rejected: {', '.join(summary.rejected_files)}"
+    if summary.saved is not None:
+        told += f"; run {summary.run_id} is in the history" + ("" if summary.saved else " already")
     click.echo(told, err=True)
 
 

@@ -1,6 +1,7 @@
 """The employee as the model sees them: eleven features, their bounds and their wire names."""
 
 import re
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Final
 
@@ -141,6 +142,25 @@ class Employee(
 def is_employee_ref(text: str) -> bool:
     """Whether an employee can have that pseudonym."""
     return re.search(EMPLOYEE_REF_PATTERN, text) is not None
+
+
+def from_features(values: Sequence[float], *, employee_ref: str | UnsetType = UNSET) -> Employee:
+    """The employee whose `features()` are `values`, of which none is checked."""
+    age, income, commute, environment, overtime, promotion, balance, stock, role, company, total = values
+    return Employee(
+        age=int(age),
+        monthly_income=income,
+        commute_distance=commute,
+        environment_satisfaction=int(environment),
+        overtime=Overtime.YES if overtime else Overtime.NO,
+        years_since_promotion=int(promotion),
+        work_life_balance=int(balance),
+        stock_option_level=int(stock),
+        years_in_role=int(role),
+        years_at_company=int(company),
+        total_working_years=total,
+        employee_ref=employee_ref,
+    )
 
 
 #: Wire names of the model's inputs, in the order in which every vector, matrix and bundle holds them.

@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 from typing import Final
+from uuid import UUID
 
 from msgspec import Struct
 
@@ -49,3 +50,7 @@ class ScoringSummary(Struct, frozen=True, kw_only=True):
     scored: int
     rejected: int
     rejected_files: tuple[str, ...]
+    run_id: UUID | None = None
+    """Of the run in the history; None if it was not to be saved."""
+    saved: bool | None = None
+    """False if the history had it already; None if it was not to be saved."""

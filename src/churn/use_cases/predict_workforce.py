@@ -1,6 +1,7 @@
 """Which of all these employees will leave?"""
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+from datetime import datetime
 from itertools import batched
 from typing import Final
 from uuid import UUID
@@ -9,8 +10,8 @@ import numpy as np
 
 from churn.domain.employee import Employee
 from churn.domain.errors import TooManyWorkforces, UnknownModel
-from churn.domain.prediction import Prediction, Score
-from churn.ports import Clock, HistoryRepository, Predictor
+from churn.domain.prediction import ModelInfo, Prediction, Score
+from churn.ports import Clock, HistoryRepository, Predictor, ScoreMatrix
 from churn.use_cases.score_in_shadow import ScoreInShadow
 from churn.use_cases.serving_model import ServingModel
 from churn.use_cases.turns import Turns
@@ -84,31 +85,44 @@ class PredictWorkforce:
         return predictions
 
     def _score(self, predictor: Predictor, employees: Sequence[Employee], account: str) -> list[Prediction]:
-        model = predictor.info
-        created_at = self._clock.now()
-        matrix = predictor.predict_matrix(np.array([employee.features() for employee in employees]))
-        contributions: Iterable[tuple[float, ...] | None] = (
-            [None] * len(employees) if matrix.contributions is None else map(tuple, matrix.contributions.tolist())
+        scores = predictor.predict_matrix(np.array([employee.features() for employee in employees]))
+        return assemble(
+            predictor.info, employees, scores, created_at=self._clock.now(), account=account, new_id=self._new_id
         )
-        out_of_range: list[tuple[int, ...]] = [()] * len(employees)
-        for row, feature in np.argwhere(matrix.out_of_range).tolist():
-            out_of_range[row] += (feature,)
-        return [
-            Prediction(
-                id=self._new_id(),
-                created_at=created_at,
-                account=account,
-                model_version=model.version,
-                threshold=model.threshold,
-                intercept=model.intercept,
-                risk=model.risk(probability),
-                employee=employee,
-                score=Score(probability, shares, outside),
-            )
-            for employee, probability, shares, outside in zip(
-                employees, matrix.probability.tolist(), contributions, out_of_range, strict=True
-            )
-        ]
+
+
+def assemble(
+    model: ModelInfo,
+    employees: Sequence[Employee],
+    scores: ScoreMatrix,
+    *,
+    created_at: datetime,
+    account: str,
+    new_id: Callable[[], UUID],
+) -> list[Prediction]:
+    """The predictions that `scores` of `employees` by `model` amount to."""
+    contributions: Iterable[tuple[float, ...] | None] = (
+        [None] * len(employees) if scores.contributions is None else map(tuple, scores.contributions.tolist())
+    )
+    out_of_range: list[tuple[int, ...]] = [()] * len(employees)
+    for row, feature in np.argwhere(scores.out_of_range).tolist():
+        out_of_range[row] += (feature,)
+    return [
+        Prediction(
+            id=new_id(),
+            created_at=created_at,
+            account=account,
+            model_version=model.version,
+            threshold=model.threshold,
+            intercept=model.intercept,
+            risk=model.risk(probability),
+            employee=employee,
+            score=Score(probability, shares, outside),
+        )
+        for employee, probability, shares, outside in zip(
+            employees, scores.probability.tolist(), contributions, out_of_range, strict=True
+        )
+    ]
 
 
 async def _blocks(predictions: Sequence[Prediction]) -> AsyncIterator[Sequence[Prediction]]:

@@ -99,6 +99,10 @@ class DaskWorkforce:
         self._models = Path(models_dir)
         self._trusted = trusted
 
+    def fingerprint(self, job: ScoringJob) -> str:
+        """See the port: the rows stay with the workers."""
+        raise UnsuitableFile("what a cluster scores does not pass through this machine, so it cannot be saved")
+
     def score(self, job: ScoringJob, predictor: Predictor) -> Generator[ScoredBlock]:
         """See the port. Partitions are told of as they are done, in no order; the output keeps theirs."""
         if job.format is not FileFormat.PARQUET or job.output == STANDARD:

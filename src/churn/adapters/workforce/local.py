@@ -1,5 +1,6 @@
 """The port `Workforce` on one machine, with polars."""
 
+import hashlib
 import os
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
@@ -49,6 +50,19 @@ class PolarsWorkforce:
     def __init__(self, *, threads: int | None = None) -> None:
         """`threads` work at once; by default as many as there are cores."""
         self._threads = threads or os.process_cpu_count() or 1
+
+    def fingerprint(self, job: ScoringJob) -> str:
+        """See the port."""
+        digest = hashlib.sha256()
+        for name in expand(job.inputs):
+            if name == STANDARD:
+                raise UnsuitableFile("the standard input can be read only once: name the run with --run-id")
+            try:
+                with Path(name).open("rb") as file:
+                    digest.update(hashlib.file_digest(file, "sha256").digest())
+            except OSError as error:
+                raise UnsuitableFile(f"{name}: {error.strerror}") from error
+        return digest.hexdigest()
 
     def score(self, job: ScoringJob, predictor: Predictor) -> Generator[ScoredBlock]:
         """See the port."""
