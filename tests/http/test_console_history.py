@@ -173,8 +173,8 @@ async def test_nothing_follows_a_prediction_that_is_none(browser, what, form):
     assert answer.status_code == 404
 
 
-async def test_what_is_found_is_taken_away(browser, predictions):
-    """All of it and nothing else, as the API exports it; what cannot be looked for is refused."""
+async def test_what_is_found_is_taken_away(browser, predictions, admin):
+    """All of it and nothing else, as the API exports it, on the record; what cannot be looked for is refused."""
     page = await browser.get("/console/history?ref=E-history&leaves=0")
     address = html.unescape(re.search(r'href="(/console/history\.csv[^"]*)"', page.text)[1])
     answer = await browser.get(address)
@@ -184,4 +184,6 @@ async def test_what_is_found_is_taken_away(browser, predictions):
     assert len(answer.text.splitlines()) == 1 + len(predictions[::3])
     for identifier in predictions[::3]:
         assert identifier in answer.text
+    (entry,) = (await admin.get("/audit", params={"limit": 1})).json()["items"]
+    assert (entry["action"], entry["details"]) == ("history-exported", {"leaves": False, "one_employee": True})
     assert (await browser.get("/console/history.csv?since=soon")).status_code == 422

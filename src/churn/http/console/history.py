@@ -22,6 +22,7 @@ from churn.http.console.words import Formats
 from churn.http.export import Format, export
 from churn.http.language import chosen_language
 from churn.ports import HistoryRepository, ModelCatalogue
+from churn.use_cases.export_history import ExportHistory
 from churn.use_cases.turns import Turns
 
 #: Rows of a page.
@@ -49,13 +50,13 @@ class HistoryController(Controller):
 
     @get("/history.csv")
     async def export(
-        self, request: ConsoleRequest, history: NamedDependency[HistoryRepository], turns: NamedDependency[Turns]
+        self, request: ConsoleRequest, export_history: NamedDependency[ExportHistory], turns: NamedDependency[Turns]
     ) -> Response[Any]:
         """All that is found, as the API exports it."""
         criteria, wrong = _criteria(_asked(request))
         if wrong:
             raise ValidationException(extra=[{"key": name} for name in wrong])
-        found = history.stream(criteria, before=None)
+        found = await export_history(criteria, before=None, account=request.user.username)
         exported = await export(found, Format.CSV, chosen_language(request), turns)
         exported.headers["cache-control"] = "no-store"
         return exported
