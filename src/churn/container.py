@@ -13,6 +13,7 @@ from dependency_injector import containers, providers
 from churn.adapters.argon2_hasher import Argon2PasswordHasher
 from churn.adapters.joblib_model.catalogue import JoblibModelCatalogue
 from churn.adapters.postgres.alerts import PostgresAlertLog
+from churn.adapters.postgres.answers import PostgresAnswerStore
 from churn.adapters.postgres.audit import PostgresAuditTrail
 from churn.adapters.postgres.engine import answers, create_engine
 from churn.adapters.postgres.evidence import PostgresEvidence
@@ -32,6 +33,7 @@ from churn.ports import Clock, HistoryFlush, Workforce
 from churn.settings import Settings
 from churn.use_cases.accounts import ChangeAccount, ChangePassword, CreateAccount
 from churn.use_cases.activate_model import ActivateModel, RollBackModel, ShadowModel
+from churn.use_cases.answer_once import AnswerOnce
 from churn.use_cases.audit_sign_ins import AuditSignIns
 from churn.use_cases.authenticate import Authenticate
 from churn.use_cases.check_model import Check, CheckModel, RaiseAlerts
@@ -80,6 +82,11 @@ async def _model_condition(serving: ServingModel) -> Condition:
     if serving.state.version is None:
         return Condition.FAILED
     return Condition.LAGGING if serving.state.lagging else Condition.OK
+
+
+def _answers_at_once(pool_size: int) -> int:
+    """Half of the pool: what an attempt waits for must find a connection too."""
+    return pool_size // 2
 
 
 def _session_limits(settings: Settings) -> SessionLimits:
@@ -134,6 +141,13 @@ class Container(containers.DeclarativeContainer):
     reviews = providers.Singleton(PostgresReviewLog, engine)
 
     personal_data = providers.Singleton(PostgresPersonalData, engine, counter=counter)
+    kept_answers = providers.Singleton(
+        PostgresAnswerStore, engine, concurrency=providers.Callable(_answers_at_once, settings.provided.pool_size)
+    )
+    answer_once = providers.Singleton(
+        AnswerOnce, answers=kept_answers, clock=clock, lifetime=settings.provided.idempotency_lifetime
+    )
+
     trail = providers.Singleton(PostgresAuditTrail, engine)
     audit_sign_ins = providers.Singleton(AuditSignIns, trail=trail, users=users, clock=clock)
     verify_audit = providers.Singleton(VerifyAudit, trail=trail)

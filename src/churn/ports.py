@@ -4,6 +4,7 @@ Each port has one contract test file under `tests/contract`, which runs over all
 """
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Generator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import date, datetime
 from typing import Protocol, runtime_checkable
 from uuid import UUID
@@ -16,6 +17,7 @@ from churn.domain.account import Account, Role
 from churn.domain.activation import Activation, Agreement, ShadowScore
 from churn.domain.alert import Alert
 from churn.domain.alert import Subject as AlertSubject
+from churn.domain.answer import Answer
 from churn.domain.audit import AuditEntry, AuditEvent
 from churn.domain.employee import Employee
 from churn.domain.manifest import Manifest
@@ -534,4 +536,34 @@ class Notifier(Protocol):
         Raises:
             NotDelivered: it may or may not have been received, or nobody is to be told.
         """
+        ...
+
+
+class Attempt(Struct):
+    """One attempt to answer a request."""
+
+    answer: Answer | None
+    """What it was answered before; None at the first attempt, and then to be set."""
+
+
+@runtime_checkable
+class AnswerStore(Protocol):
+    """Keeps the answers to requests that may come again."""
+
+    def attempt(self, key: bytes, fingerprint: bytes, *, at: datetime) -> AbstractAsyncContextManager[Attempt]:
+        """An attempt at the request `key`, made at the moment `at`; of two at once the second waits for the first.
+
+        What `HistoryRepository.append_many`, `OutcomeLog` and `ReviewLog` store meanwhile, in the same task, they
+        store together with the answer when the attempt ends: all of it, or nothing. When it ends with an error there
+        is nothing, and the next attempt is the first.
+
+        Raises:
+            KeyReused: there is an answer under `key`, to another `fingerprint`.
+            AnswerErased: there was one, and it was erased.
+            StorageUnavailable: as it begins, certainly nothing was stored; as it ends, all may have been.
+        """
+        ...
+
+    async def purge(self, *, before: datetime) -> None:
+        """Forget the keys of all attempts made before that moment."""
         ...

@@ -131,6 +131,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     batch_concurrency: Annotated[
         int, Meta(ge=1, le=1000, description="Requests to `/predict/batch` at once per process before 503.")
     ] = 8
+    idempotency_lifetime: Annotated[
+        float, Meta(ge=1, le=2_592_000, description="Seconds that an `Idempotency-Key` is remembered.")
+    ] = 86_400.0
     metrics_public: Annotated[bool, Meta(description="Whether `/metrics` answers without an account.")] = True
     forwarded_allow_ips: Annotated[
         str, Meta(description="Proxies whose `X-Forwarded-For` is believed, comma-separated.")

@@ -10,6 +10,7 @@ import os
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
@@ -22,11 +23,13 @@ from churn.domain.account import Account, Role
 from churn.domain.activation import Activation, Agreement, ShadowScore
 from churn.domain.alert import Alert
 from churn.domain.alert import Subject as AlertSubject
+from churn.domain.answer import Answer
 from churn.domain.audit import GENESIS, AuditEntry, AuditEvent, link
 from churn.domain.employee import Employee
 from churn.domain.errors import (
     ActivationConflict,
     AlertConflict,
+    KeyReused,
     LastAdmin,
     ModelRefused,
     ModelUnavailable,
@@ -44,7 +47,7 @@ from churn.domain.prediction import HistoryFilter, ModelInfo, Prediction, Score
 from churn.domain.review import Decision, Review, ReviewRates
 from churn.domain.session import Session
 from churn.domain.traffic import Binning, Counts
-from churn.ports import Predictor, ScoreMatrix
+from churn.ports import Attempt, Predictor, ScoreMatrix
 
 
 class MemoryClock:
@@ -731,3 +734,29 @@ class MemoryNotifier:
     async def send(self, alert: Alert) -> None:
         """See the port."""
         self.sent.append(alert)
+
+
+class MemoryAnswerStore:
+    """Fills the port `AnswerStore`; what fails has stored what it has stored, for want of transactions."""
+
+    def __init__(self) -> None:
+        self._kept: dict[bytes, tuple[bytes, datetime, Answer | None]] = {}
+        self._locks: defaultdict[bytes, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    @asynccontextmanager
+    async def attempt(self, key: bytes, fingerprint: bytes, *, at: datetime) -> AsyncIterator[Attempt]:
+        """See the port."""
+        async with self._locks[key]:
+            if key not in self._kept:
+                attempt = Attempt(None)
+                yield attempt
+                self._kept[key] = (fingerprint, at, attempt.answer)
+                return
+            known, _, answer = self._kept[key]
+            if known != fingerprint:
+                raise KeyReused
+            yield Attempt(answer)
+
+    async def purge(self, *, before: datetime) -> None:
+        """See the port."""
+        self._kept = {key: kept for key, kept in self._kept.items() if kept[1] >= before}

@@ -201,3 +201,17 @@ class NotDelivered(ChurnError):
 
 class ClusterUnavailable(Unavailable):
     """The machines that are to share the work do not answer, or cannot do it."""
+
+
+class KeyReused(ChurnError):
+    """The key was used before, for another request."""
+
+    def __init__(self) -> None:
+        super().__init__("this key was used before, for another request")
+
+
+class AnswerErased(ChurnError):
+    """The request was answered before, but its answer was erased with what it was about."""
+
+    def __init__(self) -> None:
+        super().__init__("the request was answered before, and the answer has been erased since")

@@ -54,7 +54,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> ASGIApp:
 
     app = Litestar(
         route_handlers=[
-            predict_with(container.predict_attrition()),
+            predict_with(container.predict_attrition(), container.predict_workforce(), container.answer_once()),
             PredictionController,
             BatchController,
             FollowUpController,

@@ -1,13 +1,14 @@
 """`POST /predict/batch`: many employees at once."""
 
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from litestar import Controller, Response, post
 from litestar.di import NamedDependency
 from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, OpenAPIType, Reference, RequestBody, Schema
 from litestar.response import Stream
 
+from churn.domain.answer import Answer
 from churn.domain.employee import Employee
 from churn.domain.language import Language
 from churn.domain.prediction import Prediction
@@ -15,12 +16,13 @@ from churn.http.answers import PredictionAnswer, answer_to
 from churn.http.connection import ChurnRequest
 from churn.http.csv_answer import TITLES
 from churn.http.headers import header
+from churn.http.idempotency import OnceOperation, answered_once, key_of
 from churn.http.json_body import InvalidBody, TooLarge, UnsupportedMediaType
 from churn.http.language import language_of
-from churn.http.operation import TrueOperation
 from churn.http.problems import in_words, problem_responses
 from churn.http.row_forms import SLICE, RejectedRow, Row, RowAnswer, form_of, read_rows
 from churn.settings import Settings
+from churn.use_cases.answer_once import AnswerOnce
 from churn.use_cases.predict_workforce import PredictWorkforce
 from churn.use_cases.turns import Turns
 
@@ -34,7 +36,7 @@ _TOO_MANY_BYTES: Final = {
 }
 
 
-class BatchOperation(TrueOperation):
+class BatchOperation(OnceOperation):
     """An operation whose body, which it reads itself, and whose answer may each be of several forms."""
 
     def __post_init__(self) -> None:
@@ -84,7 +86,7 @@ class BatchController(Controller):
             "la réponse : une réponse 200 dit que toutes sont enregistrées, tout autre statut qu'aucune ne l'est, sauf "
             "503, qui ne le garantit pas. Le corps est lu au fil de l'eau."
         ),
-        responses=problem_responses(401, 413, 415, 422, 429, 503),
+        responses=problem_responses(401, 409, 413, 415, 422, 429, 503),
         response_description="Une réponse par ligne, dans l'ordre",
         operation_class=BatchOperation,
         request_max_body_size=None,
@@ -95,18 +97,34 @@ class BatchController(Controller):
         predict_workforce: NamedDependency[PredictWorkforce],
         settings: NamedDependency[Settings],
         turns: NamedDependency[Turns],
+        answer_once: NamedDependency[AnswerOnce],
     ) -> Response[list[PredictionAnswer | RejectedRow]]:
         """Many employees in, as many answers out."""
         form = form_of(header(request.scope, b"content-type"))
         if form is None:
             raise UnsupportedMediaType
         batch = _Batch(language_of(request), most_rows=settings.batch_max_rows)
+
+        async def answer(body: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+            predictions = await predict_workforce(
+                batch.employees(read_rows(form, body, turns)), account=request.user.username
+            )
+            return form.encode(batch.answers(predictions, turns))
+
         body = _limited(request, settings.batch_max_body_size)
-        predictions = await predict_workforce(
-            batch.employees(read_rows(form, body, turns)), account=request.user.username
-        )
-        answer = form.encode(batch.answers(predictions, turns))
-        return cast("Response[list[PredictionAnswer | RejectedRow]]", Stream(answer, media_type=form.media_type))
+        key = key_of(request.scope)
+        response: Response[Any]
+        if key is None:
+            response = Stream(await answer(body), media_type=form.media_type)
+        else:
+            # Which request it is can be told only at its end, and its answer is kept whole.
+            whole = await _joined(body)
+
+            async def kept() -> Answer:
+                return Answer(form.media_type, await _joined(await answer(_piece(whole))))
+
+            response = await answered_once(request, answer_once, key, whole, kept)
+        return cast("Response[list[PredictionAnswer | RejectedRow]]", response)
 
 
 class _Batch:
@@ -143,6 +161,14 @@ class _Batch:
                     rejected = self._rejected.get(number)
                     block.append(answer_to(next(made), self._language) if rejected is None else rejected)
             yield block
+
+
+async def _joined(pieces: AsyncIterable[bytes]) -> bytes:
+    return b"".join([piece async for piece in pieces])
+
+
+async def _piece(whole: bytes) -> AsyncIterator[bytes]:
+    yield whole
 
 
 def too_many_rows(most: int) -> TooLarge:

@@ -22,6 +22,7 @@ def dependencies(container: Container, metrics: Metrics) -> Mapping[str, Provide
 
     return {
         "activate_model": provide(container.activate_model),
+        "answer_once": provide(container.answer_once),
         "catalogue": provide(container.catalogue),
         "change_account": provide(container.change_account),
         "change_password": provide(container.change_password),

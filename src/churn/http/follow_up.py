@@ -1,16 +1,15 @@
 """What follows a prediction: its outcome, alone or in a list, and what people make of it."""
 
 from datetime import date
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, ClassVar, Final
 from uuid import UUID
 
 import msgspec
-from litestar import Controller, Request, post
+from litestar import Controller, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, PathParameter
 from msgspec import UNSET, Meta, UnsetType
 
-from churn.domain.account import Account
 from churn.domain.activation import REASON_PATTERN
 from churn.domain.employee import EmployeeRef
 from churn.domain.errors import OutcomesRefused, ReportFault
@@ -18,14 +17,14 @@ from churn.domain.expectation import Text
 from churn.domain.language import Language
 from churn.domain.outcome import Outcome
 from churn.domain.review import Decision, Review
+from churn.http.connection import ChurnRequest
+from churn.http.idempotency import OnceOperation, once
 from churn.http.json_body import MOST_ERRORS, FieldError, InvalidBody, StrictJSON
-from churn.http.operation import TrueOperation
 from churn.http.problems import problem_responses
 from churn.http.rows import RowsOperation, StrictRows
+from churn.use_cases.answer_once import AnswerOnce
 from churn.use_cases.record_outcomes import Recorded, RecordOutcome, RecordOutcomes, Report
 from churn.use_cases.review_prediction import ReviewPrediction
-
-FollowUpRequest = Request[Account, object, Any]
 
 PredictionId = Annotated[UUID, PathParameter(description="`id` de la prédiction.")]
 Left = Annotated[bool, Meta(title="Parti", description="Vrai si la personne est partie.", examples=[True])]
@@ -128,20 +127,25 @@ class FollowUpController(Controller):
             "qui et quand ; le plus récent compte."
         ),
         response_description="Le résultat qui compte",
-        operation_class=TrueOperation,
-        responses=problem_responses(401, 404, 413, 415, 422, 429, 503),
+        operation_class=OnceOperation,
+        responses=problem_responses(401, 404, 409, 413, 415, 422, 429, 503),
     )
     async def record_outcome(
         self,
         prediction_id: PredictionId,
         data: JSONBody[NewOutcome],
-        request: FollowUpRequest,
+        request: ChurnRequest,
         record_outcome: NamedDependency[RecordOutcome],
+        answer_once: NamedDependency[AnswerOnce],
     ) -> Outcome:
         """The outcome that counts."""
         try:
-            return await record_outcome(
-                prediction_id, left=data.left, observed_on=data.observed_on, account=request.user.username
+            return await once(
+                request,
+                answer_once,
+                lambda: record_outcome(
+                    prediction_id, left=data.left, observed_on=data.observed_on, account=request.user.username
+                ),
             )
         except OutcomesRefused as error:
             raise InvalidBody([_field_error(fault) for fault in error.faults]) from None
@@ -160,13 +164,14 @@ class FollowUpController(Controller):
         ),
         response_description="Ce qui a été enregistré",
         operation_class=RowsOperation,
-        responses=problem_responses(401, 413, 415, 422, 429, 503),
+        responses=problem_responses(401, 409, 413, 415, 422, 429, 503),
     )
     async def record_outcomes(
         self,
         data: JSONBody[list[OutcomeReport]],
-        request: FollowUpRequest,
+        request: ChurnRequest,
         record_outcomes: NamedDependency[RecordOutcomes],
+        answer_once: NamedDependency[AnswerOnce],
     ) -> Recorded:
         """How many were new, and which rows concern no prediction."""
         if wrong := [
@@ -183,7 +188,7 @@ class FollowUpController(Controller):
             for item in data
         ]
         try:
-            return await record_outcomes(reports, account=request.user.username)
+            return await once(request, answer_once, lambda: record_outcomes(reports, account=request.user.username))
         except OutcomesRefused as error:
             raise InvalidBody([_field_error(fault, f"/{fault.row}") for fault in error.faults][:MOST_ERRORS]) from None
 
@@ -198,19 +203,24 @@ class FollowUpController(Controller):
             "plus récente compte."
         ),
         response_description="La conclusion qui compte",
-        operation_class=TrueOperation,
-        responses=problem_responses(401, 404, 413, 415, 422, 429, 503),
+        operation_class=OnceOperation,
+        responses=problem_responses(401, 404, 409, 413, 415, 422, 429, 503),
     )
     async def review(
         self,
         prediction_id: PredictionId,
         data: JSONBody[NewReview],
-        request: FollowUpRequest,
+        request: ChurnRequest,
         review_prediction: NamedDependency[ReviewPrediction],
+        answer_once: NamedDependency[AnswerOnce],
     ) -> Review:
         """The review that counts."""
-        return await review_prediction(
-            prediction_id, decision=data.decision, reason=data.reason, account=request.user.username
+        return await once(
+            request,
+            answer_once,
+            lambda: review_prediction(
+                prediction_id, decision=data.decision, reason=data.reason, account=request.user.username
+            ),
         )
 
 

@@ -20,6 +20,7 @@ from churn.domain.errors import ModelUnavailable, UnknownModel
 from churn.domain.prediction import ModelInfo, Prediction
 from churn.http.batch import too_many_rows
 from churn.http.connection import ChurnRequest, JSONAnswer
+from churn.http.idempotency import OnceOperation, once
 from churn.http.json_body import MOST_ERRORS, UNKNOWN, FieldError, InvalidBody, closest
 from churn.http.language import language_of
 from churn.http.operation import TrueOperation
@@ -34,6 +35,7 @@ from churn.http.tensors import (
     employees_of,
 )
 from churn.settings import Settings
+from churn.use_cases.answer_once import AnswerOnce
 from churn.use_cases.check_readiness import CheckReadiness, Condition
 from churn.use_cases.predict_workforce import PredictWorkforce
 from churn.use_cases.serving_model import ServingModel
@@ -260,8 +262,8 @@ class InferenceController(Controller):
             "transaction, avant la réponse, ou aucune. `prediction_id` est leur identifiant dans l'historique."
         ),
         response_description="Les prédictions, enregistrées",
-        operation_class=TrueOperation,
-        responses=problem_responses(401, 404, 413, 415, 422, 429, 503, shape=InferenceProblem),
+        operation_class=OnceOperation,
+        responses=problem_responses(401, 404, 409, 413, 415, 422, 429, 503, shape=InferenceProblem),
     )
     async def infer(  # noqa: PLR0917
         self,
@@ -272,6 +274,7 @@ class InferenceController(Controller):
         serving_model: NamedDependency[ServingModel],
         settings: NamedDependency[Settings],
         turns: NamedDependency[Turns],
+        answer_once: NamedDependency[AnswerOnce],
         version: ModelVersion = None,
     ) -> InferenceResponse:
         """Tensors in, tensors out."""
@@ -280,19 +283,23 @@ class InferenceController(Controller):
         columns = columns_of(data)
         if len(columns[0].values) > settings.batch_max_rows:
             raise too_many_rows(settings.batch_max_rows)
-        predictions = await predict_workforce(
-            employees_of(columns, turns), account=request.user.username, version=version
-        )
-        tensors = []
-        for output, kind in outputs.items():
-            async with turns:
-                tensors.append(_tensor(output, kind, predictions))
-        return InferenceResponse(
-            model_name=MODEL,
-            model_version=predictions[0].model_version if predictions else active.version,
-            id=data.id,
-            outputs=tuple(tensors),
-        )
+
+        async def answer() -> InferenceResponse:
+            predictions = await predict_workforce(
+                employees_of(columns, turns), account=request.user.username, version=version
+            )
+            tensors = []
+            for output, kind in outputs.items():
+                async with turns:
+                    tensors.append(_tensor(output, kind, predictions))
+            return InferenceResponse(
+                model_name=MODEL,
+                model_version=predictions[0].model_version if predictions else active.version,
+                id=data.id,
+                outputs=tuple(tensors),
+            )
+
+        return await once(request, answer_once, answer)
 
 
 def _active(serving: ServingModel, name: str, version: str | None) -> ModelInfo:

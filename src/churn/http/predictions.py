@@ -1,6 +1,7 @@
 """`POST /predict` and the history of what it answered."""
 
 import re
+from collections.abc import AsyncIterator, Sequence
 from datetime import MINYEAR, UTC, datetime
 from typing import Annotated, Any, Final, cast
 from uuid import UUID
@@ -23,13 +24,16 @@ from churn.http.answers import PredictionAnswer, RememberedPrediction, answer_to
 from churn.http.connection import ChurnRequest, JSONAnswer
 from churn.http.export import ExportOperation, Format, accepted_format, export
 from churn.http.headers import header
+from churn.http.idempotency import OnceOperation, key_of, once
 from churn.http.json_body import StrictJSON
 from churn.http.language import language_of
 from churn.http.operation import TrueOperation
 from churn.http.problems import problem_responses
 from churn.ports import HistoryRepository
+from churn.use_cases.answer_once import AnswerOnce
 from churn.use_cases.export_history import ExportHistory
 from churn.use_cases.predict_attrition import PredictAttrition
+from churn.use_cases.predict_workforce import PredictWorkforce
 from churn.use_cases.read_prediction import ReadPrediction
 from churn.use_cases.turns import Turns
 
@@ -62,7 +66,9 @@ class PredictionPage(msgspec.Struct, frozen=True):
     next_cursor: Annotated[UUID | None, Meta(description="À passer en `cursor` pour la suite ; null à la fin.")]
 
 
-def predict_with(predict_attrition: PredictAttrition) -> HTTPRouteHandler:
+def predict_with(
+    predict_attrition: PredictAttrition, predict_workforce: PredictWorkforce, answer_once: AnswerOnce
+) -> HTTPRouteHandler:
     """The route `POST /predict`.
 
     Made here rather than asked for by name at each request: what Litestar does to provide one dependency takes as
@@ -82,19 +88,31 @@ def predict_with(predict_attrition: PredictAttrition) -> HTTPRouteHandler:
             "Enregistre la prédiction avant de répondre : une réponse 200 survit à une panne. "
             "Une valeur hors de la plage d'apprentissage est évaluée à son bord et nommée dans `warnings`."
         ),
-        responses=problem_responses(401, 413, 415, 422, 429, 503),
+        responses=problem_responses(401, 409, 413, 415, 422, 429, 503),
         response_description="La prédiction, enregistrée",
-        operation_class=TrueOperation,
+        operation_class=OnceOperation,
     )
     async def predict(
         data: Annotated[Employee, BodyKwarg(examples=[Example(summary="Risque élevé", value=EXAMPLE)])],
         request: ChurnRequest,
     ) -> PredictionAnswer:
         """One employee in, one prediction out."""
-        prediction = await predict_attrition(data, account=request.user.username)
-        return answer_to(prediction, language_of(request))
+        if key_of(request.scope) is None:
+            prediction = await predict_attrition(data, account=request.user.username)
+            return answer_to(prediction, language_of(request))
+
+        async def answer() -> PredictionAnswer:
+            # In one transaction with the key, which the group commit of many accounts is not.
+            (prediction,) = await predict_workforce(_one(data), account=request.user.username)
+            return answer_to(prediction, language_of(request))
+
+        return await once(request, answer_once, answer)
 
     return predict
+
+
+async def _one(employee: Employee) -> AsyncIterator[Sequence[Employee]]:
+    yield [employee]
 
 
 class PredictionController(Controller):

@@ -15,8 +15,10 @@ from litestar.types import ExceptionHandlersMap
 from churn.domain.errors import (
     ActivationConflict,
     AlreadyActive,
+    AnswerErased,
     InvalidCredentials,
     InvalidUsername,
+    KeyReused,
     LastAdmin,
     ModelRefused,
     NothingToUndo,
@@ -148,6 +150,8 @@ _STATUS: Final[dict[type[Exception], int]] = {
     AlreadyActive: 409,
     NothingToUndo: 409,
     ActivationConflict: 409,
+    KeyReused: 422,
+    AnswerErased: 409,
     TooManyAttempts: 429,
     Unavailable: 503,
 }
@@ -247,6 +251,20 @@ _CLASHES: Final[dict[type[Exception], tuple[str, Text]]] = {
         {
             Language.FR: "Ce modèle ne peut pas être chargé ici :",
             Language.EN: "This model cannot be loaded here:",
+        },
+    ),
+    KeyReused: (
+        "key-reused",
+        {
+            Language.FR: "Cette Idempotency-Key a déjà servi pour une autre demande.",
+            Language.EN: "This Idempotency-Key was used before, for another request.",
+        },
+    ),
+    AnswerErased: (
+        "answer-erased",
+        {
+            Language.FR: "La demande a déjà été satisfaite sous cette Idempotency-Key, et la réponse effacée depuis.",
+            Language.EN: "The request was answered before under this Idempotency-Key, and the answer erased since.",
         },
     ),
     AlreadyActive: (

@@ -14,6 +14,7 @@ from litestar.typing import FieldDefinition
 from churn.domain.expectation import Text
 from churn.domain.language import Language
 from churn.http.headers import header
+from churn.http.idempotency import OnceOperation
 from churn.http.json_body import (
     DUPLICATE,
     MALFORMED,
@@ -28,7 +29,6 @@ from churn.http.json_body import (
     json_number,
     pointer_to,
 )
-from churn.http.operation import TrueOperation
 
 #: Beyond this the answer, and everything else on the event loop, would wait too long.
 MOST_ROWS: Final = 10_000
@@ -82,7 +82,7 @@ class StrictRows[T](StrictJSON[T]):
         raise UnsupportedMediaType
 
 
-class RowsOperation(TrueOperation):
+class RowsOperation(OnceOperation):
     """An operation whose body may be CSV too."""
 
     def __post_init__(self) -> None:

@@ -1,14 +1,15 @@
 """The connection pool, and what a database error means to the rest of the service."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from typing import Any, Final
 
 import asyncpg
 from sqlalchemy import event, select
 from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from churn.domain.errors import StorageUnavailable
@@ -75,6 +76,40 @@ def storage_errors() -> Iterator[None]:
         raise
     except (DBAPIError, PoolTimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
         raise StorageUnavailable("the database does not answer") from error
+
+
+_shared: ContextVar[AsyncConnection | None] = ContextVar("shared transaction", default=None)
+
+
+@asynccontextmanager
+async def shared_transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A transaction that whatever asks for a `connection` or a `transaction` in this task takes part in."""
+    async with engine.begin() as connection:
+        token = _shared.set(connection)
+        try:
+            yield connection
+        finally:
+            _shared.reset(token)
+
+
+@asynccontextmanager
+async def connection(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """The connection of the shared transaction that is under way, or one of its own."""
+    if (shared := _shared.get()) is not None:
+        yield shared
+        return
+    async with engine.connect() as own:
+        yield own
+
+
+@asynccontextmanager
+async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """The shared transaction that is under way, or one of its own, committed at the end."""
+    if (shared := _shared.get()) is not None:
+        yield shared
+        return
+    async with engine.begin() as own:
+        yield own
 
 
 async def answers(engine: AsyncEngine) -> bool:

@@ -11,7 +11,8 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from churn.adapters.postgres.audit import remember
-from churn.adapters.postgres.engine import storage_errors
+from churn.adapters.postgres.engine import connection as connected
+from churn.adapters.postgres.engine import storage_errors, transaction
 from churn.adapters.postgres.tables import outcome as outcomes
 from churn.adapters.postgres.tables import prediction
 from churn.adapters.postgres.tables import review as reviews
@@ -45,7 +46,7 @@ class PostgresOutcomeLog:
         """See the port."""
         columns = {name: [getattr(entry, name) for entry in outcomes] for name in Outcome.__struct_fields__}
         with storage_errors():
-            async with self._engine.begin() as connection:
+            async with transaction(self._engine) as connection:
                 await _lock(connection, columns["prediction_id"])
                 added = (await connection.execute(_APPEND, columns)).rowcount
                 await remember(connection, audit(added) if added else None)
@@ -55,7 +56,7 @@ class PostgresOutcomeLog:
         """See the port."""
         statement = select(outcomes).where(outcomes.c.prediction_id == prediction_id).order_by(outcomes.c.number.desc())
         with storage_errors():
-            async with self._engine.connect() as connection:
+            async with connected(self._engine) as connection:
                 return [_outcome(row) for row in await connection.execute(statement)]
 
     async def subjects(self, *, prediction_ids: Collection[UUID], employee_refs: Collection[str]) -> Sequence[Subject]:
@@ -84,7 +85,7 @@ class PostgresOutcomeLog:
             .order_by(prediction.c.id)
         )
         with storage_errors():
-            async with self._engine.connect() as connection:
+            async with connected(self._engine) as connection:
                 return [
                     Subject(
                         prediction_id=row.id,
@@ -112,7 +113,7 @@ class PostgresReviewLog:
             .limit(1)
         )
         with storage_errors():
-            async with self._engine.begin() as connection:
+            async with transaction(self._engine) as connection:
                 if not await _lock(connection, [review.prediction_id]):
                     raise UnknownPrediction(review.prediction_id)
                 last = (await connection.execute(newest)).one_or_none()
@@ -129,7 +130,7 @@ class PostgresReviewLog:
         """See the port."""
         statement = select(reviews).where(reviews.c.prediction_id == prediction_id).order_by(reviews.c.number.desc())
         with storage_errors():
-            async with self._engine.connect() as connection:
+            async with connected(self._engine) as connection:
                 rows = (await connection.execute(statement)).all()
         return [msgspec.convert(row, Review, from_attributes=True) for row in rows]
 
@@ -157,7 +158,7 @@ class PostgresReviewLog:
             .order_by(month, prediction.c.model_version.collate("C"))
         )
         with storage_errors():
-            async with self._engine.connect() as connection:
+            async with connected(self._engine) as connection:
                 rows = (await connection.execute(statement)).all()
         return [msgspec.convert(row, ReviewRates, from_attributes=True) for row in rows]
 

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import PoolProxiedConnection
 
 from churn.adapters.postgres import binary_copy
+from churn.adapters.postgres.engine import connection as connected
 from churn.adapters.postgres.engine import storage_errors
 from churn.adapters.postgres.tables import prediction as table
 from churn.adapters.postgres.traffic import SHARED_WRITER, Additions, TrafficCounter, add_statement
@@ -207,8 +208,9 @@ class PostgresHistoryRepository:
     async def append_many(self, blocks: AsyncIterable[Sequence[Prediction]], *, run_id: UUID | None = None) -> bool:
         """See the port."""
         with storage_errors():
-            async with self._appending_many, self._engine.connect() as lent:
+            async with self._appending_many, connected(self._engine) as lent:
                 connection = _driver_of(await lent.get_raw_connection())
+                # In a shared transaction this is a savepoint.
                 async with connection.transaction():
                     # A second one with this id waits here until the first has committed or has failed.
                     if run_id is not None and not await connection.fetchval(_INSERT_RUN, run_id):

@@ -7,13 +7,13 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Row, Select, Table, delete, func, select
+from sqlalchemy import Row, Select, Table, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from churn.adapters.postgres.audit import remember
 from churn.adapters.postgres.engine import storage_errors
 from churn.adapters.postgres.history import from_row
-from churn.adapters.postgres.tables import outcome, prediction, review, shadow_score
+from churn.adapters.postgres.tables import kept_answer, outcome, prediction, review, shadow_score
 from churn.adapters.postgres.traffic import TrafficCounter
 from churn.domain.activation import ShadowScore
 from churn.domain.audit import AuditEvent
@@ -94,6 +94,8 @@ class PostgresPersonalData:
                     counts[name] = (await connection.execute(statement)).rowcount
                 removal = delete(prediction).where(prediction.c.id == func.any(ids)).returning(prediction)
                 predictions = [from_row(row) for row in await connection.execute(removal)]
+                # They may say something of these people; their keys stay, so that nothing is stored twice.
+                await connection.execute(update(kept_answer).where(kept_answer.c.body.is_not(None)).values(body=None))
                 removed = Removed(predictions=len(predictions), **counts)
                 # Last, because others wait from here on.
                 await self._counter.subtract(connection, predictions)

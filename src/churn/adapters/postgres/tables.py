@@ -196,3 +196,15 @@ alert = Table(
     CheckConstraint("state IN ('ok', 'alarm')", name="state"),
     CheckConstraint("number > 0", name="number"),
 )
+
+# What a request with an Idempotency-Key was answered, stored in the transaction of what it changed.
+kept_answer = Table(
+    "kept_answer",
+    metadata,
+    Column("key", LargeBinary, primary_key=True, comment="SHA-256 over the account and its Idempotency-Key."),
+    Column("fingerprint", LargeBinary, nullable=False, comment="SHA-256 over the request."),
+    Column("kept_at", DateTime(timezone=True), nullable=False),
+    Column("media_type", Text),
+    Column("body", LargeBinary, comment="NULL once anything of the history was erased."),
+    Index(None, "kept_at"),
+)
