@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.builders import employee, prediction
+from tests.e2e.service import eventually
 
 from churn.adapters.joblib_model.bundle import active_version, read_manifest
 from churn.adapters.memory import MemoryHistoryRepository, MemoryModelCatalogue, MemoryTrafficCounts
@@ -225,6 +226,31 @@ async def test_a_rebuild_beside_writers_is_right(engine: AsyncEngine) -> None:
 
         await asyncio.gather(write(), counts.rebuild(BINNING), counts.rebuild(BINNING))
         await check(counts, [*before, *meanwhile])
+        assert await counts.rebuild(BINNING) == []
+
+
+async def test_a_rebuild_compares_counts_and_rows_of_one_moment(engine: AsyncEngine) -> None:
+    """What is stored after it has read the counts, and before it reads the rows, is not taken for a mistake."""
+    async with postgres(engine) as (history, counts):
+        assert isinstance(counts, PostgresTrafficCounts)
+        (stored,) = varied(1)
+        await history.append(stored)
+        day = stored.created_at.date()
+        async with engine.connect() as locker, engine.connect() as observer:
+            # The rebuild reads the counts and then waits for the rows.
+            await locker.exec_driver_sql("LOCK TABLE prediction IN ACCESS EXCLUSIVE MODE")
+            rebuild = asyncio.create_task(counts._correct(BINNING, day))
+            waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            await eventually(lambda: observer.scalar(waiting), within=30)
+            await locker.exec_driver_sql(
+                "INSERT INTO prediction SELECT (jsonb_populate_record(prediction, jsonb_build_object('id',"
+                " gen_random_uuid()))).* FROM prediction"
+            )
+            await locker.exec_driver_sql(
+                "UPDATE traffic_count SET counts = ARRAY(SELECT 2 * n FROM unnest(counts) AS n)"
+            )
+            await locker.commit()
+        assert await rebuild is False
         assert await counts.rebuild(BINNING) == []
 
 

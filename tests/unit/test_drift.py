@@ -198,6 +198,14 @@ def test_what_is_significant_but_small_does_not_drift() -> None:
     assert report(matrix, distance=0.05).features[OVERTIME].verdict is Verdict.DRIFT
 
 
+def test_what_is_large_by_chance_does_not_drift() -> None:
+    """A hundred predictions like the reference are far from it in some column, and that is no drift."""
+    told = report(values(100))
+    assert max(column.distance or 0.0 for column in told.features) >= 0.08
+    assert told.verdict is Verdict.STABLE
+    assert report(values(100), significance=1.01).verdict is Verdict.DRIFT
+
+
 @pytest.mark.parametrize("n", [0, 1, 99])
 def test_too_few_predictions_give_no_verdict(n: int) -> None:
     """Under a hundred nothing is said of any column, not even a figure."""
