@@ -12,6 +12,9 @@ from tests.http.conftest import ACCOUNTS, PASSWORD, Serve
 from tests.http.problem import problem_of
 
 from churn.domain.account import Role
+from churn.domain.audit import Action
+from churn.domain.language import Language
+from churn.http.console.words import TEXTS
 
 
 async def newest(admin: httpx.AsyncClient, limit: int = 20) -> list[dict[str, Any]]:
@@ -23,6 +26,12 @@ async def newest(admin: httpx.AsyncClient, limit: int = 20) -> list[dict[str, An
 async def told(admin: httpx.AsyncClient, action: str) -> dict[str, Any]:
     """The newest entry of `action`."""
     return next(entry for entry in await newest(admin) if entry["action"] == action)
+
+
+@pytest.mark.parametrize("language", list(Language))
+def test_the_console_has_words_for_every_action(language: Language) -> None:
+    """Nobody has to guess what an entry means."""
+    assert {action.replace("-", "_") for action in Action} <= TEXTS[language]["audit"].keys()
 
 
 async def test_is_for_admins(client: httpx.AsyncClient) -> None:

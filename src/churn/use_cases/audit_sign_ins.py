@@ -47,7 +47,7 @@ class AuditSignIns:
     number of entries a minute, while an attack lasts. What is not written yet is lost in a crash.
     """
 
-    def __init__(self, *, trail: AuditTrail, users: UserStore, clock: Clock, capacity: int = 1000) -> None:
+    def __init__(self, *, trail: AuditTrail, users: UserStore, clock: Clock, capacity: int = 200) -> None:
         """Start nothing yet. `capacity` is in kinds per minute."""
         self._trail = trail
         self._users = users
