@@ -58,6 +58,14 @@ def test_every_row_scored_is_a_success(run: Run, tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"staff.csv", "good.csv", "out.csv"}
 
 
+def test_there_is_a_file_to_try_with(run: Run, tmp_path: Path) -> None:
+    """`--sample` prints fictional staff, always the same, every one of whom can be scored."""
+    sample = run("--sample").stdout
+    assert run("--sample").stdout == sample
+    (tmp_path / "sample.csv").write_text(sample)
+    assert run("sample.csv", "--strict", "--top", "3").exit_code == 0
+
+
 def test_some_rows_rejected_is_a_status_of_its_own(run: Run, tmp_path: Path) -> None:
     """Status 3; the rest is scored, and the summary names the file of the others."""
     result = run("staff.csv")
@@ -147,33 +155,34 @@ def test_a_killed_run_leaves_no_half_output(tmp_path: Path, how: signal.Signals,
         assert not left
 
 
-def test_a_terminal_is_shown_how_far_it_is(run: Run, tmp_path: Path) -> None:
-    """Only there is a bar, with the rate; what is on the standard output stays data."""
+@pytest.mark.parametrize(("source", "shown"), [("good.csv", ("[###", "100%", "1 rows", "/s")), ("-", ("1 rows", "/s"))])
+def test_a_terminal_is_shown_how_far_it_is(run: Run, tmp_path: Path, source: str, shown: tuple[str, ...]) -> None:
+    """Only there is a bar, with the rate; of a pipe, which has no known end, the rate alone."""
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [*CHURN, "good.csv"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=theirs,
-        cwd=tmp_path,
-        env=os.environ | {"TERM": "xterm", "COLUMNS": "120"},
-    )
+    with (tmp_path / "good.csv").open("rb") as file:
+        process = subprocess.Popen(
+            [*CHURN, source],
+            stdin=file,
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+            cwd=tmp_path,
+            env=os.environ | {"TERM": "xterm", "COLUMNS": "120"},
+        )
     os.close(theirs)
     assert process.stdout is not None
     with process.stdout:
         data = process.stdout.read().decode()
-    shown = b""
+    text = b""
     try:
         while piece := os.read(ours, 4096):
-            shown += piece
+            text += piece
     except OSError:  # the terminal has hung up
         pass
     os.close(ours)
     assert process.wait(60) == 0
     assert len(data.splitlines()) == 2
-    assert "Scoring" in shown.decode()
-    assert "1 rows" in shown.decode()
-    assert "/s" in shown.decode()
+    assert all(part in text.decode() for part in ("Scoring", *shown))
+    assert ("%" in text.decode()) == (source != "-")
 
 
 async def test_the_active_version_scores(

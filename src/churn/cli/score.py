@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from random import Random
 from types import FrameType, TracebackType
 from typing import Any, Final, Protocol, Self
 from uuid import UUID
@@ -28,6 +29,9 @@ from churn.settings import Settings
 #: Exit status when some rows were scored and others could not be. 1 is an error, and 2 one of the command line.
 SOME_REJECTED: Final = 3
 
+#: Employees in the file to try with.
+_SAMPLE: Final = 30
+
 _SUFFIXES: Final = {
     ".csv": FileFormat.CSV,
     ".tsv": FileFormat.CSV,
@@ -38,8 +42,41 @@ _SUFFIXES: Final = {
 }
 
 
+def _sample(context: click.Context, _: click.Parameter, value: bool) -> None:
+    if not value or context.resilient_parsing:
+        return
+    random = Random(2026)  # noqa: S311 - always the same people, none of whom exists
+    click.echo(",".join(("employee_ref", "service", *FEATURES)))
+    for number in range(1, _SAMPLE + 1):
+        company = random.randint(0, 20)
+        cells = {
+            "age": random.randint(max(21, 19 + company), 60),
+            "revenu_mensuel": random.randrange(1400, 12_000, 50),
+            "distance_domicile_travail": random.randint(1, 29),
+            "satisfaction_environnement": random.randint(1, 4),
+            "heures_supp": random.choice(("Oui", "Non", "Non")),
+            "annees_promo": random.randint(0, company),
+            "satisfaction_equilibre": random.randint(1, 4),
+            "pee": random.randint(0, 3),
+            "poste_actuel": random.randint(0, company),
+            "anciennete": company,
+            "exp_totale": company + random.randint(0, 5),
+        }
+        service = random.choice(("Ventes", "R&D", "Production"))
+        click.echo(f"E-{1000 + number},{service},{','.join(str(cells[feature]) for feature in FEATURES)}")
+    context.exit()
+
+
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE…")
+@click.option(
+    "--sample",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_sample,
+    help="Print a CSV file of fictional staff to try with, and stop.",
+)
 @click.option("-o", "--out", default=STANDARD, metavar="FILE", help="Where to write.  [default: the standard output]")
 @click.option(
     "--format",
@@ -106,7 +143,7 @@ def score(
 
     Rows that cannot be scored go to FILE.rejected.csv, each with its line and the reason, and the rest is scored.
 
-    Exit status: 0 every row was scored, 1 nothing was written, 2 the command is mistaken, 3 some rows were rejected.
+    Exit status: 0 every row was scored, 1 an error, 2 a mistaken command line, 3 some rows were rejected.
     """
     settings = settings_or_exit()
     chosen = FileFormat(file_format) if file_format else _SUFFIXES.get(Path(out).suffix.lower(), FileFormat.CSV)
@@ -240,9 +277,11 @@ class _Bar:
             length=self._WIDTH,
             label="Scoring",
             file=sys.stderr,
-            show_percent=True,
+            # Until the end is known.
+            show_eta=False,
+            show_percent=False,
+            bar_template="%(label)s  %(info)s",
             item_show_func=lambda _: self._rate(),
-            bar_template="%(label)s  [%(bar)s]  %(info)s",
         )
 
     def __enter__(self) -> Self:
@@ -260,5 +299,10 @@ class _Bar:
     def update(self, block: ScoredBlock) -> None:
         """Move the bar."""
         self._rows += block.scored + block.rejected
-        progress = 0.0 if block.progress is None else block.progress
-        self._bar.update(round(self._WIDTH * progress) - self._bar.pos, object())
+        if block.progress is not None:
+            self._bar.bar_template = "%(label)s  [%(bar)s]  %(info)s"
+            self._bar.show_percent = self._bar.show_eta = True
+        done = 0 if block.progress is None else round(self._WIDTH * block.progress)
+        # Drawn again by a step alone.
+        self._bar.pos = done - 1
+        self._bar.update(1, object())
