@@ -7,7 +7,7 @@ from litestar.params import JSONBody
 
 from churn.domain.employee import FEATURES, Employee
 from churn.domain.prediction import Risk
-from churn.http.answers import Contribution, PredictionAnswer
+from churn.wire import Contribution, PredictionAnswer
 
 ANSWER = PredictionAnswer(
     prediction=1,

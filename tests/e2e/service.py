@@ -18,6 +18,8 @@ import httpx
 import psutil
 from tests.builders import LEAVER
 
+from churn.client import AsyncClient
+
 USERNAME, PASSWORD = "admin", "correct horse battery staple"
 #: Seconds within which a service is ready on a busy machine, and within which one must have stopped.
 START, STOP = 60.0, 10.0
@@ -153,6 +155,10 @@ class Service:
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
         )
 
+    def typed_client(self) -> AsyncClient:
+        """Ours, signed in as the first account."""
+        return AsyncClient(self.url, (USERNAME, PASSWORD))
+
 
 @asynccontextmanager
 async def serving(folder: Path, *arguments: str, **settings: object) -> AsyncIterator[Service]:
@@ -207,12 +213,5 @@ async def under_load(service: Service, *, clients: int = 32) -> AsyncIterator[Lo
 
 async def missing(service: Service, load: Load) -> set[str]:
     """Which of the answered ids are not in the history."""
-    answered, found = set(load.answered), set[str]()
-    parameters: dict[str, object] = {"limit": 1000}
-    async with service.client() as client:
-        while True:
-            page = (await client.get("/predictions", params=parameters)).raise_for_status().json()
-            found |= {item["id"] for item in page["items"]}
-            if page["next_cursor"] is None:
-                return answered - found
-            parameters["cursor"] = page["next_cursor"]
+    async with service.typed_client() as client:
+        return set(load.answered) - {str(item.id) async for item in client.history()}

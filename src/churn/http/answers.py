@@ -1,18 +1,16 @@
 """What is told of a prediction, in the words of the reader's language."""
 
 from collections.abc import Callable
-from datetime import datetime
 from functools import lru_cache
-from typing import Annotated, Final
-from uuid import UUID
+from typing import Final
 
 import msgspec
-from msgspec import Meta
 
-from churn.domain.employee import FEATURES, Employee
+from churn.domain.employee import FEATURES
 from churn.domain.explanation import NEGLIGIBLE, sentence
 from churn.domain.language import Language
-from churn.domain.prediction import RISK_MESSAGES, Prediction, Risk
+from churn.domain.prediction import RISK_MESSAGES, Prediction
+from churn.wire import Caution, Contribution, PredictionAnswer, RememberedPrediction
 
 _INDICES: Final = range(len(FEATURES))
 _OVERTIME: Final = FEATURES.index("heures_supp")
@@ -28,53 +26,6 @@ _SENTENCES: Final = {
     )
     for language in Language
 }
-
-
-# `gc=False`, here and in the domain: no cycle can lead through what is frozen and holds only values, and the collector
-# would otherwise spend more time on ten thousand answers than it takes to make them.
-class Contribution(msgspec.Struct, frozen=True, gc=False):
-    """Ce qu'une variable ajoute au risque, en log-cotes."""
-
-    feature: str
-    value: float | str
-    log_odds: float
-    sentence: Annotated[str, Meta(description="La même chose en mots, en français ou en anglais (Accept-Language).")]
-
-
-class Caution(msgspec.Struct, frozen=True, gc=False):
-    """Ce qui rend la prédiction moins sûre."""
-
-    field: str
-    code: str
-    detail: str
-
-
-class PredictionAnswer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Une prédiction : une aide à la décision, jamais une décision."""
-
-    prediction: Annotated[int, Meta(ge=0, le=1, description="1 : départ probable ; 0 : non.")]
-    probability: Annotated[float, Meta(ge=0, le=1, description="Probabilité de départ.")]
-    message: Annotated[str, Meta(description="Le risque en mots, en français ou en anglais (Accept-Language).")]
-    id: UUID
-    threshold: Annotated[float, Meta(description="Probabilité à partir de laquelle `prediction` vaut 1.")]
-    risk: Risk
-    model_version: str
-    intercept: Annotated[
-        float | None, Meta(description="Log-cotes de départ : avec les contributions, leur somme est le logit.")
-    ]
-    contributions: Annotated[
-        tuple[Contribution, ...] | None,
-        Meta(description="De la plus forte à la plus faible ; null si le modèle ne s'explique pas."),
-    ]
-    warnings: tuple[Caution, ...]
-
-
-class RememberedPrediction(PredictionAnswer, frozen=True, kw_only=True, gc=False):
-    """Une prédiction de l'historique : la réponse, qui l'a demandée, quand, et pour quelles valeurs."""
-
-    created_at: datetime
-    account: str
-    employee: Employee
 
 
 def _contributing(language: Language) -> Callable[[int, float | str, float], Contribution]:

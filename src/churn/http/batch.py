@@ -12,7 +12,7 @@ from churn.domain.answer import Answer
 from churn.domain.employee import Employee
 from churn.domain.language import Language
 from churn.domain.prediction import Prediction
-from churn.http.answers import PredictionAnswer, answer_to
+from churn.http.answers import answer_to
 from churn.http.connection import ChurnRequest
 from churn.http.csv_answer import TITLES
 from churn.http.headers import header
@@ -20,11 +20,12 @@ from churn.http.idempotency import OnceOperation, answered_once, key_of
 from churn.http.json_body import InvalidBody, TooLarge, UnsupportedMediaType
 from churn.http.language import language_of
 from churn.http.problems import in_words, problem_responses
-from churn.http.row_forms import SLICE, RejectedRow, Row, RowAnswer, form_of, read_rows
+from churn.http.row_forms import SLICE, Row, RowAnswer, form_of, read_rows
 from churn.settings import Settings
 from churn.use_cases.answer_once import AnswerOnce
 from churn.use_cases.predict_workforce import PredictWorkforce
 from churn.use_cases.turns import Turns
+from churn.wire import PredictionAnswer, RejectedRow
 
 _TOO_MANY_ROWS: Final = {
     Language.FR: "Au plus {} lignes par requête (CHURN_BATCH_MAX_ROWS).",

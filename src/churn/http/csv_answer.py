@@ -7,7 +7,7 @@ from typing import Final
 
 from churn.domain.csv_cell import inert
 from churn.domain.employee import FEATURES
-from churn.http.answers import PredictionAnswer
+from churn.wire import PredictionAnswer
 
 #: What `cells_of` gives: the fields of the answer, with a column for each contribution, in log-odds.
 TITLES: Final = (

@@ -1,22 +1,18 @@
 """What follows a prediction: its outcome, alone or in a list, and what people make of it."""
 
-from datetime import date
 from typing import Annotated, ClassVar, Final
 from uuid import UUID
 
-import msgspec
 from litestar import Controller, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, PathParameter
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET
 
-from churn.domain.activation import REASON_PATTERN
-from churn.domain.employee import EmployeeRef
 from churn.domain.errors import OutcomesRefused, ReportFault
 from churn.domain.expectation import Text
 from churn.domain.language import Language
 from churn.domain.outcome import Outcome
-from churn.domain.review import Decision, Review
+from churn.domain.review import Review
 from churn.http.connection import ChurnRequest
 from churn.http.idempotency import OnceOperation, once
 from churn.http.json_body import MOST_ERRORS, FieldError, InvalidBody, StrictJSON
@@ -25,20 +21,9 @@ from churn.http.rows import RowsOperation, StrictRows
 from churn.use_cases.answer_once import AnswerOnce
 from churn.use_cases.record_outcomes import Recorded, RecordOutcome, RecordOutcomes, Report
 from churn.use_cases.review_prediction import ReviewPrediction
+from churn.wire import NewOutcome, NewReview, OutcomeReport
 
 PredictionId = Annotated[UUID, PathParameter(description="`id` de la prédiction.")]
-Left = Annotated[bool, Meta(title="Parti", description="Vrai si la personne est partie.", examples=[True])]
-ObservedOn = Annotated[
-    date,
-    Meta(
-        title="Observé le",
-        description=(
-            "Le jour du départ, ou un jour où la personne était encore là (UTC) : ni avant la prédiction, ni dans "
-            "l'avenir."
-        ),
-        examples=["2026-11-02"],
-    ),
-]
 
 _FAULTS: Final[dict[str, Text]] = {
     "in-future": {
@@ -64,50 +49,12 @@ _ONE_SUBJECT: Final[Text] = {
 }
 
 
-class NewOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Ce qu'il est advenu de la personne."""
-
-    left: Left
-    observed_on: ObservedOn
-
-
-class OutcomeReport(NewOutcome, frozen=True, forbid_unknown_fields=True):
-    """Ce qu'il est advenu de la personne d'une prédiction, ou d'un employé ; nommer l'un des deux."""
-
-    prediction_id: Annotated[UUID, Meta(title="Prédiction", description="`id` de la prédiction.")] | UnsetType = UNSET
-    employee_ref: EmployeeRef | UnsetType = UNSET
-
-
 class ReportRows(StrictRows[OutcomeReport]):
     """In a CSV, yes and no may be said in several ways."""
 
     CELLS: ClassVar = {
         "left": dict.fromkeys(("true", "1", "oui", "yes"), True) | dict.fromkeys(("false", "0", "non", "no"), False)
     }
-
-
-class NewReview(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Ce qu'une personne conclut d'une prédiction."""
-
-    decision: Annotated[
-        Decision,
-        Meta(
-            title="Décision",
-            description=(
-                "`accepted` : la prédiction s'accorde avec ce que l'on sait ; `overridden` : on sait mieux, elle n'est "
-                "pas retenue ; `dismissed` : elle est restée sans usage."
-            ),
-        ),
-    ]
-    reason: Annotated[
-        str,
-        Meta(
-            pattern=REASON_PATTERN,
-            title="Raison",
-            description="1 à 500 caractères, sans caractère de contrôle.",
-            examples=["Entretien du 3 novembre : un changement de poste est convenu."],
-        ),
-    ]
 
 
 class FollowUpController(Controller):

@@ -24,7 +24,7 @@ from churn.http.idempotency import OnceOperation, once
 from churn.http.json_body import MOST_ERRORS, UNKNOWN, FieldError, InvalidBody, closest
 from churn.http.language import language_of
 from churn.http.operation import TrueOperation
-from churn.http.problems import MEDIA_TYPE, Problem, problem_of, problem_responses
+from churn.http.problems import MEDIA_TYPE, problem_of, problem_responses
 from churn.http.tensors import (
     Datatype,
     InferenceRequest,
@@ -40,6 +40,7 @@ from churn.use_cases.check_readiness import CheckReadiness, Condition
 from churn.use_cases.predict_workforce import PredictWorkforce
 from churn.use_cases.serving_model import ServingModel
 from churn.use_cases.turns import Turns
+from churn.wire import Problem
 
 #: The one model there is, whichever version of it answers.
 MODEL: Final = "churn"

@@ -1,6 +1,5 @@
 """`/models`: which versions there are, what they are worth, and which of them serve."""
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -11,14 +10,15 @@ from msgspec import Meta
 
 from churn.domain.account import Account, Role
 from churn.domain.activation import REASON_PATTERN, Activation
-from churn.domain.manifest import Interval, Manifest
+from churn.domain.manifest import Manifest
 from churn.http.json_body import StrictJSON
 from churn.http.operation import TrueOperation
 from churn.http.problems import problem_responses
 from churn.ports import ModelCatalogue, ModelRegistry
 from churn.use_cases.activate_model import ActivateModel, RollBackModel, ShadowModel
 from churn.use_cases.compare_models import CompareModels, Comparison
-from churn.use_cases.serving_model import Serving, ServingModel
+from churn.use_cases.serving_model import ServingModel
+from churn.wire import ModelList, ModelSummary
 
 ModelRequest = Request[Account, object, Any]
 
@@ -36,34 +36,6 @@ class Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             description="1 à 500 caractères, sans caractère de contrôle.",
             examples=["Meilleure calibration sur les données de 2026."],
         ),
-    ]
-
-
-class ModelSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """Une version du modèle, en bref."""
-
-    version: str
-    created_at: datetime
-    role: Annotated[
-        Literal["active", "shadow"] | None,
-        Meta(description="`active` : elle répond ; `shadow` : elle évalue les mêmes demandes sans répondre."),
-    ]
-    data: Annotated[str, Meta(description="Les données d'apprentissage.")]
-    employees: int
-    threshold: float
-    roc_auc: Interval
-    average_precision: Interval
-    log_loss: Interval
-    ece: Annotated[Interval, Meta(description="Erreur de calibration attendue.")]
-
-
-class ModelList(msgspec.Struct, frozen=True, kw_only=True):
-    """Les versions du modèle, de la plus ancienne à la plus récente."""
-
-    items: tuple[ModelSummary, ...]
-    serving: Annotated[
-        Serving,
-        Meta(description="Ce dont se sert le processus qui répond ; `lagging` : il a refusé ce qui a été décidé."),
     ]
 
 

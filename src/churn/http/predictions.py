@@ -13,14 +13,12 @@ from litestar.exceptions import ValidationException
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.spec import Example
 from litestar.params import BodyKwarg, PathParameter, QueryParameter
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, UnsetType
 
 from churn.domain.account import USERNAME_PATTERN
 from churn.domain.employee import DEMONSTRATION, EMPLOYEE_REF_PATTERN, Employee
-from churn.domain.outcome import Outcome
 from churn.domain.prediction import HistoryFilter
-from churn.domain.review import Review
-from churn.http.answers import PredictionAnswer, RememberedPrediction, answer_to, remembered
+from churn.http.answers import answer_to, remembered
 from churn.http.connection import ChurnRequest, JSONAnswer
 from churn.http.export import ExportOperation, Format, accepted_format, export
 from churn.http.headers import header
@@ -36,6 +34,7 @@ from churn.use_cases.predict_attrition import PredictAttrition
 from churn.use_cases.predict_workforce import PredictWorkforce
 from churn.use_cases.read_prediction import ReadPrediction
 from churn.use_cases.turns import Turns
+from churn.wire import FollowedPrediction, PredictionAnswer, PredictionPage
 
 _TAGS: Final = ["Prédictions"]
 _SECURITY: Final[list[dict[str, list[str]]]] = [{"basic": []}]
@@ -46,24 +45,6 @@ _LAST: Final = datetime.max.replace(tzinfo=UTC)
 _NAME: Final = r"^[A-Za-z0-9._-]{1,64}$"
 #: The employee of the README, on the wire.
 EXAMPLE: Final[dict[str, Any]] = msgspec.to_builtins(DEMONSTRATION)
-
-
-class FollowedPrediction(RememberedPrediction, frozen=True, kw_only=True):
-    """Une prédiction de l'historique, et ce qui l'a suivie."""
-
-    outcomes: Annotated[
-        tuple[Outcome, ...], Meta(description="Ce qu'il est advenu, du plus récent, qui compte, au plus ancien.")
-    ]
-    reviews: Annotated[
-        tuple[Review, ...], Meta(description="Ce que des personnes en concluent, de la plus récente, qui compte.")
-    ]
-
-
-class PredictionPage(msgspec.Struct, frozen=True):
-    """Une page de l'historique, de la plus récente à la plus ancienne."""
-
-    items: tuple[RememberedPrediction, ...]
-    next_cursor: Annotated[UUID | None, Meta(description="À passer en `cursor` pour la suite ; null à la fin.")]
 
 
 def predict_with(

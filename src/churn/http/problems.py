@@ -36,36 +36,12 @@ from churn.domain.language import Language
 from churn.http.json_body import MALFORMED, FieldError, InvalidBody, TooLarge
 from churn.http.language import language_of
 from churn.http.observability import describe_failure
+from churn.wire import Problem, ProblemError
 
 MEDIA_TYPE: Final = "application/problem+json"
 CHALLENGE: Final = 'Basic realm="churn", charset="UTF-8"'
 
 log = structlog.get_logger()
-
-
-class ProblemError(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Un champ ou un paramètre en cause."""
-
-    detail: str
-    code: str
-    pointer: str | None = None
-    """JSON Pointer (RFC 6901) dans le corps."""
-    parameter: str | None = None
-    """Nom du paramètre de chemin ou de requête."""
-    suggestion: str | None = None
-    """Le champ connu le plus proche."""
-
-
-class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Problème au sens de la RFC 9457."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    request_id: str
-    instance: str | None = None
-    errors: tuple[ProblemError, ...] = ()
 
 
 class _Kind(msgspec.Struct, frozen=True):

@@ -12,7 +12,6 @@ import msgspec
 from churn.domain.employee import Employee
 from churn.domain.expectation import Text, schemas
 from churn.domain.language import Language
-from churn.http.answers import PredictionAnswer
 from churn.http.csv_answer import TITLES, cells_of, write_csv
 from churn.http.json_body import (
     MALFORMED,
@@ -24,9 +23,9 @@ from churn.http.json_body import (
     is_json,
     json_number,
 )
-from churn.http.problems import ProblemError
 from churn.http.rows import CELLS, NOT_CSV, open_csv
 from churn.use_cases.turns import Turns
+from churn.wire import PredictionAnswer, ProblemError, RejectedRow
 
 #: Rows read or written in one turn of the event loop, so that it takes about a millisecond.
 SLICE: Final = 256
@@ -45,15 +44,6 @@ _NOT_A_LIST: Final[Text] = {
     Language.FR: "Le corps doit être une liste JSON d'objets.",
     Language.EN: "The body must be a JSON list of objects.",
 }
-
-
-class RejectedRow(msgspec.Struct, frozen=True):
-    """Une ligne qui n'a pas été évaluée, et pourquoi ; les autres l'ont été."""
-
-    row: int
-    """Rang de la ligne, à partir de 0."""
-    errors: tuple[ProblemError, ...]
-    """Chaque `pointer` (RFC 6901) part de la ligne."""
 
 
 type Row = Employee | InvalidBody
