@@ -51,7 +51,7 @@ train: .venv/dev.stamp ## Train a model on the public data and make it the activ
 rules: ## Check the rules for Prometheus with promtool (Debian: prometheus)
 	promtool check rules docs/monitoring/rules.yml
 
-.PHONY: fmt lint type test migrations test-browser test-container docs ci
+.PHONY: fmt lint type test migrations test-browser test-container test-faults docs ci
 fmt: .venv/dev.stamp ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
@@ -67,7 +67,7 @@ type: .venv/dev.stamp ## Check types, strictly
 
 test: .venv/dev.stamp ## Run every test but the browser's and the containers', with branch coverage ≥ 95 %
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -m 'not browser and not container'
+	$(BIN)/coverage run -m pytest -m 'not browser and not container and not faults'
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
@@ -80,14 +80,17 @@ test-browser: .venv/dev.stamp ## Run the tests of the pages in Chromium
 test-container: .venv/dev.stamp ## Build the image and test it, alone and with compose
 	$(BIN)/pytest -m container tests/container
 
+test-faults: .venv/dev.stamp ## Kill, starve and overload the service and its database (docs/reliability.md)
+	$(BIN)/pytest -m faults tests/faults
+
 docs: .venv/dev.stamp ## Build the documentation site
 	$(BIN)/mkdocs build --strict --quiet
 
-ci: lint type migrations docs test-browser test-container ## Everything that CI runs after `make test`
+ci: lint type migrations docs test-browser test-container test-faults ## Everything that CI runs after `make test`
 
 # ---------------------------------------------------------------- measuring
 
-.PHONY: bench bench-batch bench-batch-http bench-model bench-drift bench-counts year
+.PHONY: soak bench bench-batch bench-batch-http bench-model bench-drift bench-counts year
 bench: .venv/dev.stamp build/serving.stamp ## Measure the prediction path against a bare endpoint
 	$(BIN)/python -m bench.serving --python build/serving/bin/python
 
@@ -108,6 +111,9 @@ bench-counts: .venv/dev.stamp ## Measure what counting costs, and the drift repo
 
 bench-batch: .venv/dev.stamp build/serving.stamp ## Measure the scoring of whole files against pandas
 	$(BIN)/python -m bench.batch --python build/serving/bin/python
+
+soak: .venv/dev.stamp ## Serve for 20 minutes under load: memory and file descriptors must stay flat
+	$(BIN)/python -m bench.soak
 
 # What the image has and no more: scikit-learn imports pandas where it finds it, which costs time and memory.
 build/serving.stamp: $(UV) requirements/serve.txt .venv/serve.stamp

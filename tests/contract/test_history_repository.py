@@ -256,3 +256,23 @@ async def test_a_stream_may_be_left(history: HistoryRepository) -> None:
         await anext(stream)
         await stream.aclose()  # type: ignore[attr-defined]  # the port says only what is needed to read it
     assert len(await everything(history)) == 600
+
+
+async def test_a_walk_survives_a_clock_that_is_set_back(history: HistoryRepository) -> None:
+    """Whoever turns the pages while rows of an earlier time come in, as after the clock was set back, sees each row
+    that was there when they began, once, and none twice."""
+    there = [prediction(id=uuid.UUID(f"01990000-0000-7000-8000-{number:012d}")) for number in range(20)]
+    for item in there:
+        await history.append(item)
+    seen: list[uuid.UUID] = []
+    before, hour = None, 0x3600
+    while page := await history.find(EVERYTHING, before=before, limit=3):
+        seen += [item.id for item in page]
+        before = page[-1].id
+        if hour:
+            hour -= 0x600
+            await history.append(prediction(id=uuid.UUID(f"01980000-{hour:04x}-7000-8000-{0:012d}")))
+            await history.append(prediction(id=uuid.UUID(f"01990000-0001-7000-8000-{hour:012d}")))
+    assert len(seen) == len(set(seen))
+    assert {item.id for item in there} <= set(seen)
+    assert seen == sorted(seen, reverse=True)

@@ -3,15 +3,13 @@
 import asyncio
 import random
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
-from urllib.parse import quote
 
-import psutil
 import pytest
+from tests.e2e.database import Database
 from tests.e2e.service import START, ended, eventually, missing, serving, under_load
 
-from churn.adapters.postgres.embedded import POSTGRES_VERSION, PostgresServer
 from churn.adapters.postgres.engine import CONNECT_TIMEOUT, PING_TIMEOUT
 
 #: Seconds that one commit may take in these tests, and that PostgreSQL is away.
@@ -44,45 +42,6 @@ async def test_what_was_answered_survives_a_crash(tmp_path: Path, victims: set[s
         postmaster = service.postmaster
         assert await service.stop() == 0
         assert ended(postmaster)
-
-
-class Database:
-    """A PostgreSQL that nobody watches over."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir()
-        self._server = PostgresServer(folder, postgres_version=POSTGRES_VERSION)
-        self._server.start()
-
-    @property
-    def url(self) -> str:
-        socket_dir = self._server.get_postmaster_info().socket_dir
-        return f"postgresql+asyncpg://postgres@/postgres?host={quote(str(socket_dir), safe='')}"
-
-    @contextmanager
-    def stopped(self) -> Iterator[None]:
-        """Shut down, so that every connection ends and no new one is taken; then started again."""
-        self._server.stop()
-        try:
-            yield
-        finally:
-            self._server.start()
-
-    @contextmanager
-    def frozen(self) -> Iterator[None]:
-        """Taking connections and answering nothing, like a machine that hangs."""
-        postmaster = psutil.Process(self._server.get_postmaster_info().pid)
-        processes = [postmaster, *postmaster.children()]
-        for process in processes:
-            process.suspend()
-        try:
-            yield
-        finally:
-            for process in processes:
-                process.resume()
-
-    def close(self) -> None:
-        self._server.cleanup()
 
 
 type Outage = Callable[[Database], AbstractContextManager[None]]

@@ -1,16 +1,22 @@
 """Password hashes by argon2id."""
 
 import asyncio
+import os
 import secrets
+import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import BoundedSemaphore
+from typing import Final
 
 import argon2
 from argon2.exceptions import HashingError, VerificationError, VerifyMismatchError
 from argon2.profiles import RFC_9106_LOW_MEMORY
 
 from churn.domain.errors import PasswordHasherBusy
+
+_NICENESS: Final = 10
 
 
 class Argon2PasswordHasher:
@@ -26,7 +32,7 @@ class Argon2PasswordHasher:
         """At most `concurrency` calls run and `queue_size` more wait. Computes one hash, so it takes a moment."""
         self._argon2 = argon2.PasswordHasher.from_parameters(parameters)
         self._decoy = self._argon2.hash(secrets.token_bytes(16))
-        self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="argon2")
+        self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="argon2", initializer=_yield_to_others)
         self._slots = BoundedSemaphore(concurrency + queue_size)
 
     async def hash(self, password: str) -> str:
@@ -70,6 +76,13 @@ class Argon2PasswordHasher:
             return await asyncio.wrap_future(call)
         except (HashingError, VerificationError) as error:
             raise PasswordHasherBusy("there is not enough memory to verify a password") from error
+
+
+def _yield_to_others() -> None:
+    # Linux has a niceness for each thread, which those that argon2 makes for its lanes inherit: a crowd that guesses
+    # then takes the time of nobody who is signed in.
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
 
 
 def _encode(password: str) -> bytes:

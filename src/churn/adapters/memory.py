@@ -70,6 +70,10 @@ class MemoryClock:
         self._now += timedelta(seconds=seconds)
         self._monotonic += seconds
 
+    def set(self, now: datetime) -> None:
+        """Let somebody set the machine's clock: no time passes."""
+        self._now = now
+
 
 class MemoryHistoryRepository:
     """Fills the port `HistoryRepository`; forgets everything with the process."""

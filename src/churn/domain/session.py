@@ -2,8 +2,12 @@
 
 from datetime import datetime, timedelta
 from hashlib import blake2b, sha256
+from typing import Final
 
 from msgspec import Struct
+
+#: By how much the clocks of replicas may differ.
+CLOCK_SKEW: Final = timedelta(minutes=5)
 
 
 class Session(Struct, frozen=True, kw_only=True):
@@ -33,8 +37,11 @@ class SessionLimits(Struct, frozen=True, kw_only=True):
         return min(timedelta(minutes=1), self.idle / 10)
 
     def allow(self, session: Session, now: datetime) -> bool:
-        """Whether `session` lasts at `now`."""
-        return now - session.seen_at < self.idle and now - session.created_at < self.absolute
+        """Whether `session` lasts at `now`.
+
+        One that was used in the future has ended: a clock that was set back must not make it last longer.
+        """
+        return -CLOCK_SKEW <= now - session.seen_at < self.idle and now - session.created_at < self.absolute
 
 
 def digest_of(token: str) -> bytes:
