@@ -27,6 +27,8 @@ POSTGRES_VERSION: Final = 18
 _WATCH_INTERVAL: Final = 0.5
 #: Seconds that PostgreSQL gets to start: it may have to replay what a crash has left, up to a gigabyte of log.
 _START_TIMEOUT: Final = 300.0
+#: Seconds that the processes of one that was killed may take to end.
+_LINGERING: Final = 5.0
 
 _logger = logging.getLogger(__name__)
 
@@ -81,25 +83,37 @@ class EmbeddedPostgres:
                     self._start()
 
     def _start(self) -> None:
-        if not self.alive():
-            (self._folder / "postmaster.pid").unlink(missing_ok=True)
+        self._clear_up()
         # Whoever was killed is still on the wheel's list of users, the last of whom stops the server. The list
         # is in the data folder, which must be empty until the wheel has filled it.
         with self._server._lock:
             users = self._server.global_process_id_list
             if users.path.exists():
                 users.put([pid for pid in users.get_and_remove(os.getpid()) if psutil.pid_exists(pid)])
-        deadline = time.monotonic() + _START_TIMEOUT
+        started = time.monotonic()
         while True:
             try:
                 self._server.start()
-            except (subprocess.TimeoutExpired, AssertionError):
-                # The wheel waits for ten seconds. Recovery after a crash, or a slow disk, can take longer.
-                if not self.alive() or time.monotonic() > deadline:
+            except (subprocess.SubprocessError, AssertionError):
+                # The wheel waits for ten seconds. Recovery after a crash, or a slow disk, can take longer. And it
+                # refuses to start while the processes of one that was killed linger.
+                patience = _START_TIMEOUT if self.alive() else _LINGERING
+                if time.monotonic() - started > patience:
                     raise
                 time.sleep(_WATCH_INTERVAL)
+                self._clear_up()
             else:
                 return
+
+    def _clear_up(self) -> None:
+        """Remove what a dead one has left, which would keep the next from starting.
+
+        PostgreSQL takes a process that has ended, but that nobody has taken note of, for one that runs: in a container
+        without an init, for ever. That none runs on this data it still finds out by the shared memory.
+        """
+        if not self.alive():
+            for lock in (self._folder / "postmaster.pid", *self._folder.glob(".s.PGSQL.*.lock")):
+                lock.unlink(missing_ok=True)
 
     def alive(self) -> bool:
         """Whether it runs: whether the process that `postmaster.pid` names is a PostgreSQL.
