@@ -21,6 +21,8 @@ CONNECT_TIMEOUT: Final = 3.0
 PING_TIMEOUT: Final = 1.0
 #: Seconds that a statement of a request may take before asyncpg cancels it; a migration has no such limit.
 STATEMENT_TIMEOUT: Final = 30.0
+#: What comes of a lost connection. The last is asyncpg's word for one that ended between two steps of its protocol.
+_DRIVER_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, asyncpg.InternalClientError)
 
 
 def create_engine(url: str, *, pool_size: int, statement_timeout: float | None = STATEMENT_TIMEOUT) -> AsyncEngine:
@@ -53,7 +55,7 @@ def _check(connection: Any, record: ConnectionPoolEntry, _: object) -> None:  # 
     if "used" in record.info:
         try:
             connection.run_async(lambda driver: driver.fetchrow(";", timeout=PING_TIMEOUT))
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except _DRIVER_ERRORS as error:
             connection.run_async(_terminate)
             raise DisconnectionError from error
     record.info["used"] = True
@@ -74,7 +76,7 @@ def storage_errors() -> Iterator[None]:
         yield
     except IntegrityError:
         raise
-    except (DBAPIError, PoolTimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+    except (DBAPIError, PoolTimeoutError, *_DRIVER_ERRORS) as error:
         raise StorageUnavailable("the database does not answer") from error
 
 
