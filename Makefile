@@ -86,11 +86,11 @@ test-faults: .venv/dev.stamp ## Kill, starve and overload the service and its da
 docs: .venv/dev.stamp ## Build the documentation site
 	$(BIN)/mkdocs build --strict --quiet
 
-ci: lint type migrations docs test-browser test-container test-faults ## Everything that CI runs after `make test`
+ci: lint type migrations docs audit sbom test-browser test-container test-faults ## Everything that CI runs after `make test`
 
 # ---------------------------------------------------------------- measuring
 
-.PHONY: soak bench bench-batch bench-batch-http bench-model bench-drift bench-counts year
+.PHONY: soak bench-hostile bench-peers bench bench-batch bench-batch-http bench-model bench-drift bench-counts year
 bench: .venv/dev.stamp build/serving.stamp ## Measure the prediction path against a bare endpoint
 	$(BIN)/python -m bench.serving --python build/serving/bin/python
 
@@ -112,6 +112,9 @@ bench-counts: .venv/dev.stamp ## Measure what counting costs, and the drift repo
 bench-batch: .venv/dev.stamp build/serving.stamp ## Measure the scoring of whole files against pandas
 	$(BIN)/python -m bench.batch --python build/serving/bin/python
 
+bench-hostile: .venv/dev.stamp ## Send 100,000 hostile requests over every route
+	$(BIN)/python -m bench.hostile
+
 soak: .venv/dev.stamp ## Serve for 20 minutes under load: memory and file descriptors must stay flat
 	$(BIN)/python -m bench.soak
 
@@ -124,6 +127,23 @@ build/serving.stamp: $(UV) requirements/serve.txt .venv/serve.stamp
 	$(UV) pip install --quiet --python build/serving/bin/python --no-deps --no-build-isolation --editable .
 	build/serving/bin/python -m compileall -q src bench
 	@touch $@
+
+# ---------------------------------------------------------------- supply
+
+.PHONY: audit sbom
+audit: .venv/dev.stamp ## Look the pins up among the known vulnerabilities; fails on a finding, warns when nobody answers
+	@for pins in requirements/serve.txt requirements/dev.txt requirements/build.txt; do \
+		status=0; \
+		report=$$($(BIN)/pip-audit --requirement $$pins --disable-pip --require-hashes --progress-spinner off --timeout 15 2>&1) || status=$$?; \
+		if [ $$status = 0 ]; then echo "$$pins: no known vulnerability"; \
+		elif grep -q '^Found [0-9]' <<< "$$report"; then echo "$$report"; exit 1; \
+		else echo "$$pins: NOT CHECKED, the advisory service cannot be reached"; fi; \
+	done
+
+sbom: .venv/dev.stamp ## Write the bill of materials of what is served, as CycloneDX, into build/sbom.json
+	@mkdir -p build
+	$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --output-format JSON \
+		--output-file build/sbom.json requirements/serve.txt
 
 # ---------------------------------------------------------------- pinning
 
