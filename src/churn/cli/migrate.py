@@ -3,10 +3,8 @@
 import asyncio
 
 import click
-from alembic.util.exc import CommandError
 
 from churn.adapters.postgres.engine import create_engine
-from churn.adapters.postgres.migrations import Migrations
 from churn.cli.database import database, settings_or_exit
 from churn.domain.errors import ChurnError
 from churn.settings import Settings
@@ -14,6 +12,9 @@ from churn.settings import Settings
 
 async def migrate_database(settings: Settings, *, downgrade_to: str | None = None, check: bool = False) -> str | None:
     """Bring the database of `settings` to the newest revision, or to an older one, and tell which it is at."""
+    # Alembic takes a while to import, and most commands do without.
+    from churn.adapters.postgres.migrations import Migrations  # noqa: PLC0415
+
     engine = create_engine(settings.database_url, pool_size=2, statement_timeout=None)
     try:
         migrations = Migrations(engine, settings.migrations_dir)
@@ -36,6 +37,8 @@ def migrate(downgrade: str | None, *, check: bool) -> None:
 
     Safe to run while the service runs, and by many at once: they wait for one another.
     """
+    from alembic.util.exc import CommandError  # noqa: PLC0415
+
     with database(settings_or_exit()) as settings:
         try:
             revision = asyncio.run(migrate_database(settings, downgrade_to=downgrade, check=check))

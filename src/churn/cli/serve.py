@@ -15,7 +15,6 @@ from types import FrameType
 from typing import Final
 
 import click
-import uvicorn
 from msgspec.structs import replace
 
 from churn.cli.database import database, settings_or_exit
@@ -24,8 +23,6 @@ from churn.cli.run import actor
 from churn.container import build_container
 from churn.domain.account import Role
 from churn.domain.errors import ChurnError, UsernameTaken
-from churn.http.observability import configure_logging
-from churn.http.protocol import PunctualProtocol
 from churn.settings import Settings
 
 #: 144 bits, written as 24 characters.
@@ -41,6 +38,12 @@ _WORKER_PATIENCE: Final = 60
 @click.option("--workers", type=click.IntRange(1, 64), help="Server processes.  [CHURN_WORKERS, 1]")
 def serve(host: str | None, port: int | None, workers: int | None) -> None:
     """Start the database if it is the embedded one, migrate it, create the first account, and serve."""
+    # The web framework takes a while to import, and the other commands do without.
+    import uvicorn  # noqa: PLC0415
+
+    from churn.http.observability import configure_logging  # noqa: PLC0415
+    from churn.http.protocol import PunctualProtocol  # noqa: PLC0415
+
     settings = settings_or_exit()
     settings = replace(
         settings, host=host or settings.host, port=port or settings.port, workers=workers or settings.workers
