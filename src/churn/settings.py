@@ -136,7 +136,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 86_400.0
     metrics_public: Annotated[bool, Meta(description="Whether `/metrics` answers without an account.")] = True
     forwarded_allow_ips: Annotated[
-        str, Meta(description="Proxies whose `X-Forwarded-For` is believed, comma-separated.")
+        str, Meta(description="Addresses or networks of proxies whose `X-Forwarded-For` is believed, comma-separated.")
     ] = "127.0.0.1"
     log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$", description="Least severe log line.")] = (
         "info"
