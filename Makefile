@@ -97,6 +97,9 @@ bench: .venv/dev.stamp build/serving.stamp ## Measure the prediction path agains
 bench-batch-http: .venv/dev.stamp build/serving.stamp ## Measure POST /predict/batch, and single predictions meanwhile
 	$(BIN)/python -m bench.batch_http --python build/serving/bin/python
 
+bench-export: .venv/dev.stamp ## Measure the memory of an export of the history
+	$(BIN)/python -m bench.export
+
 bench-model: .venv/dev.stamp ## Measure scoring in the process
 	$(BIN)/python -m bench.model
 

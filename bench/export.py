@@ -33,7 +33,7 @@ async def multiply(url: str, rows: int) -> None:
     async with engine.begin() as connection:
         await connection.execute(
             text(
-                f"INSERT INTO prediction (id, {columns}) SELECT uuidv7(), {columns}"  # noqa: S608 - our own names
+                f"INSERT INTO prediction (id, {columns}) SELECT uuidv7(), {columns}"
                 " FROM (SELECT * FROM prediction LIMIT 1), generate_series(2, :rows)"
             ),
             {"rows": rows},

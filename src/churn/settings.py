@@ -68,7 +68,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     shadow_queue_size: Annotated[
         int,
         Meta(ge=1, le=100_000, description="Predictions waiting for the shadow model before new ones are left out."),
-    ] = 4096
+    ] = 16_384
     outcome_horizon: Annotated[
         int, Meta(ge=1, le=120, description="Months within which leaving counts as what a prediction spoke of.")
     ] = 12

@@ -77,7 +77,8 @@ class ScoreInShadow:
     async def _work(self) -> None:
         while True:
             await self._queued.wait()
-            await asyncio.sleep(GATHERING)
+            if len(self._queue) < LARGEST_BATCH:
+                await asyncio.sleep(GATHERING)
             batch, self._queue = self._queue[:LARGEST_BATCH], self._queue[LARGEST_BATCH:]
             if not self._queue:
                 self._queued.clear()
