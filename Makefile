@@ -153,7 +153,7 @@ sbom: .venv/dev.stamp ## Write the bill of materials of what is served, as Cyclo
 .PHONY: lock clean
 lock: $(UV) ## Compile the pins anew after a change of a dependency in pyproject.toml
 	$(COMPILE) pyproject.toml -o requirements/serve.txt
-	$(COMPILE) --extra train --extra dask --group dev --group docs pyproject.toml -o requirements/dev.txt
+	$(COMPILE) --extra otel --extra train --extra dask --group dev --group docs pyproject.toml -o requirements/dev.txt
 	printf 'hatchling>=1.27\nnodejs-wheel>=22\n' | $(COMPILE) - -o requirements/build.txt
 	printf 'uv\n' | $(COMPILE) - -o requirements/uv.txt
 

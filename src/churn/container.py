@@ -317,6 +317,18 @@ def build_container(
     )
 
 
+def trace_container(container: Container) -> None:
+    """Let the parts of `container`, none of which has been asked for yet, tell their spans to OpenTelemetry."""
+    # Only whoever wants traces needs the library, and pays for its import.
+    from churn.adapters.tracing import provide_tracer, trace_statements, traced  # noqa: PLC0415
+
+    provide_tracer()
+    for provider in container.providers.values():
+        if isinstance(provider, providers.Singleton) and (replacement := traced(provider.cls)) is not None:
+            provider.set_provides(replacement)
+    trace_statements(container.engine())
+
+
 @asynccontextmanager
 async def running(container: Container) -> AsyncIterator[None]:
     """Start what has a life of its own, and stop it in the opposite order."""

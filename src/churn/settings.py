@@ -138,6 +138,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     forwarded_allow_ips: Annotated[
         str, Meta(description="Addresses or networks of proxies whose `X-Forwarded-For` is believed, comma-separated.")
     ] = "127.0.0.1"
+    tracing: Annotated[
+        bool,
+        Meta(description="Whether traces are sent, as the variables `OTEL_…` say; needs the extra `churn[otel]`."),
+    ] = False
     log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$", description="Least severe log line.")] = (
         "info"
     )

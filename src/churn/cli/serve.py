@@ -11,6 +11,7 @@ import threading
 from contextlib import ExitStack
 from functools import partial
 from importlib import import_module
+from importlib.util import find_spec
 from types import FrameType
 from typing import Final
 
@@ -48,6 +49,8 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
     settings = replace(
         settings, host=host or settings.host, port=port or settings.port, workers=workers or settings.workers
     )
+    if settings.tracing and find_spec("opentelemetry") is None:
+        raise click.ClickException("CHURN_TRACING needs the extra: install churn[otel]")
     configure_logging(settings.log_level)
     _check_address(settings.host, settings.port)
     # uvicorn stops cleanly at SIGTERM, then lets the signal take its course: here, to the end of this function.

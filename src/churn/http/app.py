@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from litestar import Litestar, Router
 from litestar.types import ASGIApp
 
-from churn.container import build_container, running
+from churn.container import build_container, running, trace_container
 from churn.http.accounts import AccountController
 from churn.http.audit import AuditController
 from churn.http.authentication import BasicAuthentication
@@ -46,6 +46,8 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> ASGIApp:
         on_check=metrics.checked,
         clock=clock,
     )
+    if settings.tracing:
+        trace_container(container)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
@@ -82,7 +84,12 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> ASGIApp:
         logging_config=None,
     )
     name_all_methods(app)
-    return Observed(app, metrics)
+    observed = Observed(app, metrics)
+    if not settings.tracing:
+        return observed
+    from churn.http.tracing import Traced  # noqa: PLC0415
+
+    return Traced(observed)
 
 
 def from_environment() -> ASGIApp:
