@@ -51,7 +51,7 @@ train: .venv/dev.stamp ## Train a model on the public data and make it the activ
 rules: ## Check the rules for Prometheus with promtool (Debian: prometheus)
 	promtool check rules docs/monitoring/rules.yml
 
-.PHONY: fmt lint type test migrations test-browser test-container test-faults docs ci
+.PHONY: fmt lint type test migrations test-browser test-container test-faults docs screenshots ci
 fmt: .venv/dev.stamp ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
@@ -86,6 +86,9 @@ test-faults: .venv/dev.stamp ## Kill, starve and overload the service and its da
 docs: .venv/dev.stamp ## Build the documentation site
 	$(BIN)/mkdocs build --strict --quiet
 
+screenshots: .venv/dev.stamp ## Take the pictures of the console anew, into docs/console/
+	$(BIN)/python -m tests.browser.screenshots
+
 ci: lint type migrations docs audit sbom test-browser test-container test-faults ## Everything that CI runs after `make test`
 
 # ---------------------------------------------------------------- measuring
@@ -99,6 +102,9 @@ bench-batch-http: .venv/dev.stamp build/serving.stamp ## Measure POST /predict/b
 
 bench-export: .venv/dev.stamp ## Measure the memory of an export of the history
 	$(BIN)/python -m bench.export
+
+bench-console: .venv/dev.stamp ## Measure the console's pages with a million predictions
+	$(BIN)/python -m bench.console
 
 bench-model: .venv/dev.stamp ## Measure scoring in the process
 	$(BIN)/python -m bench.model

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,10 +46,9 @@ def violations(page: Page) -> list[tuple[str, str]]:
     return [(violation["id"], violation["nodes"][0]["html"]) for violation in found]
 
 
-@pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """`churn serve` with its embedded PostgreSQL, as a user starts it."""
-    folder = tmp_path_factory.mktemp("service")
+@contextmanager
+def running_service(folder: Path) -> Iterator[Service]:
+    """`churn serve` with its embedded PostgreSQL in `folder`, as a user starts it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -71,6 +71,13 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The service, which all tests share."""
+    with running_service(tmp_path_factory.mktemp("service")) as service:
+        yield service
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:

@@ -187,3 +187,14 @@ async def test_what_is_found_is_taken_away(browser, predictions, admin):
     (entry,) = (await admin.get("/audit", params={"limit": 1})).json()["items"]
     assert (entry["action"], entry["details"]) == ("history-exported", {"leaves": False, "one_employee": True})
     assert (await browser.get("/console/history.csv?since=soon")).status_code == 422
+
+
+@pytest.mark.parametrize("older", [True, False])
+async def test_a_period_that_is_over_begins_at_its_end(browser, predictions, older):
+    """What came after it is not looked at, and nothing that belongs to it is left out, whatever the page."""
+    today = datetime.now(UTC).date()
+    before = f"&before={predictions[30]}" if older else ""
+    found = ids(await browser.get(f"/console/history?ref=E-history&until={today}{before}"))
+    assert found == (predictions[:30] if older else predictions)[:-26:-1]
+    assert ids(await browser.get(f"/console/history?ref=E-history&until={today - timedelta(days=2)}{before}")) == []
+    assert (await browser.get("/console/history?until=0001-01-01")).status_code == 200
