@@ -34,7 +34,7 @@ from churn.http.predictions import EXAMPLE
 from churn.settings import read_settings
 
 PASSWORD = "a password for the bench"
-PORT = 8193
+PORT = 8197
 ROWS = 10_000
 #: Seconds between two single predictions.
 PACE = 0.01
@@ -63,6 +63,8 @@ def service(python: str, workers: int) -> Iterator[tuple[psutil.Process, psutil.
                     if httpx.get(f"http://127.0.0.1:{PORT}/readyz").status_code == 200:
                         break
                 except httpx.TransportError:
+                    if process.poll() is not None:
+                        sys.exit(f"the service ended with {process.returncode}")
                     time.sleep(0.1)
             pid = next(Path(folder, "data").glob("*/postmaster.pid")).read_text().split()[0]
             yield psutil.Process(process.pid), psutil.Process(int(pid))
@@ -77,7 +79,7 @@ def send_batches(body: bytes, until: float, done: multiprocessing.Queue) -> None
         f"POST /predict/batch HTTP/1.1\r\nhost: bench\r\nauthorization: {AUTHORIZATION}\r\n"
         f"content-type: application/x-ndjson\r\ncontent-length: {len(body)}\r\n\r\n"
     ).encode() + body
-    answered = 0
+    answered, imported = 0, time.process_time()
     with socket.create_connection(("127.0.0.1", PORT)) as connection:
         buffer = bytearray(1 << 20)
         while time.monotonic() < until:
@@ -95,7 +97,7 @@ def send_batches(body: bytes, until: float, done: multiprocessing.Queue) -> None
             if not start.startswith(b"HTTP/1.1 200") or rows != ROWS:
                 raise ConnectionError(f"{start[:40]!r}, {rows} rows")
             answered += rows
-    done.put((answered, time.process_time()))
+    done.put((answered, time.process_time() - imported))
 
 
 def send_singles(seconds: float) -> list[float]:
