@@ -22,6 +22,7 @@ from litestar.types import ASGIApp
 from sqlalchemy import text
 
 from churn.adapters.postgres.embedded import EmbeddedPostgres
+from churn.adapters.postgres.engine import create_engine
 from churn.adapters.postgres.migrations import Migrations
 from churn.container import build_container
 from churn.domain.account import Role
@@ -72,7 +73,8 @@ def employees(number: int) -> list[Employee]:
 async def fill(settings: Settings, rows: int) -> None:
     """A history of `rows` predictions over a year, nearly all by one account, and their counts."""
     container = build_container(settings)
-    engine = container.engine()
+    # The service's own gives up after the seconds that a request may take.
+    engine = create_engine(settings.database_url, pool_size=2, statement_timeout=None)
     await Migrations(engine, settings.migrations_dir).upgrade()
     for username in ("admin", "rare"):
         await container.create_account()(username, PASSWORD, Role.ADMIN, by="bench")
@@ -114,6 +116,7 @@ async def fill(settings: Settings, rows: int) -> None:
         print(f"{(await connection.execute(text('SELECT count(*) FROM prediction'))).scalar_one():,} predictions")
     await container.rebuild_counts()()
     await engine.dispose()
+    await container.engine().dispose()
 
 
 @asynccontextmanager
