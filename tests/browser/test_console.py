@@ -265,8 +265,8 @@ def test_the_language_is_remembered(enter, service, prediction):
     page.get_by_role("link", name="English").click()
     expect(page.get_by_role("heading", name="What weighs in this estimate")).to_be_visible()
     expect(page).to_have_url(service.url + prediction)
-    page.get_by_role("link", name="Another person").click()
-    expect(page.get_by_role("heading", name="One person")).to_be_visible()
+    page.get_by_role("link", name="All predictions of this person").click()
+    expect(page.get_by_role("heading", name="History")).to_be_visible()
 
 
 @pytest.mark.parametrize("scripts", [True, False])
