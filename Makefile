@@ -124,6 +124,17 @@ bench-batch: .venv/dev.stamp build/serving.stamp ## Measure the scoring of whole
 bench-hostile: .venv/dev.stamp ## Send 100,000 hostile requests over every route
 	$(BIN)/python -m bench.hostile
 
+bench-peers: .venv/dev.stamp build/serving.stamp build/peers.stamp ## Measure churn beside other ways to serve the same
+	$(BIN)/python -m bench.peers.compare --python build/serving/bin/python
+
+build/peers.stamp: $(UV) requirements/peers-mlserver.txt requirements/peers-bentoml.txt requirements/peers-original.txt
+	for peer in mlserver bentoml original; do \
+		$(PYTHON) -m venv --without-pip --clear build/peers-$$peer; \
+		$(UV) pip install --quiet --compile-bytecode --python build/peers-$$peer/bin/python --require-hashes \
+			--requirement requirements/peers-$$peer.txt; \
+	done
+	@touch $@
+
 soak: .venv/dev.stamp ## Serve for 20 minutes under load: memory and file descriptors must stay flat
 	$(BIN)/python -m bench.soak
 
@@ -162,6 +173,10 @@ lock: $(UV) ## Compile the pins anew after a change of a dependency in pyproject
 	$(COMPILE) --extra otel --extra train --extra dask --group dev --group docs pyproject.toml -o requirements/dev.txt
 	printf 'hatchling>=1.27\nnodejs-wheel>=22\n' | $(COMPILE) - -o requirements/build.txt
 	printf 'uv\n' | $(COMPILE) - -o requirements/uv.txt
+	printf 'bentoml\nscikit-learn\n' | $(COMPILE) - -o requirements/peers-bentoml.txt
+	printf 'mlserver\nmlserver-sklearn\nscikit-learn\nuvloop<0.22\n' | $(COMPILE) - -o requirements/peers-mlserver.txt
+	printf 'bcrypt\nfastapi\nhttptools\npandas\npsycopg[binary]\nscikit-learn\nsqlalchemy\nuvicorn\nuvloop\n' | \
+		$(COMPILE) - -o requirements/peers-original.txt
 
 clean: ## Remove what can be made again, but no data
 	rm -rf .venv build dist node_modules site htmlcov .coverage* .mypy_cache .pytest_cache .ruff_cache src/churn/http/assets

@@ -64,7 +64,7 @@ async def test_bad_logins_do_not_keep_out_those_who_are_in(tmp_path: Path) -> No
         connections = [Connection(service.port) for _ in range(8)]
         await all_at_once(connections, 40)
         ratios = []
-        for wave in range(5):
+        for wave in range(3):
             usual = await all_at_once(connections, 40)
             # In a process of its own, as it would be: in this one it would slow those who measure.
             crowd = await asyncio.create_subprocess_exec(
