@@ -16,13 +16,14 @@ class PunctualProtocol(HttpToolsProtocol):
     """
 
     # Beside uvicorn's attributes, which are nearly thirty: beyond that number Python gives up its fast access to all.
-    __slots__ = ("_arrival", "_arrival_timeout", "_head_size")
+    __slots__ = ("_arrival", "_arrival_timeout", "_head_size", "_held_up")
 
     def __init__(self, *arguments: Any, arrival_timeout: float, **others: Any) -> None:  # noqa: ANN401 - uvicorn's
         super().__init__(*arguments, **others)
         self._arrival_timeout = arrival_timeout
         self._arrival: asyncio.TimerHandle | None = None
         self._head_size = 0
+        self._held_up = False
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -39,17 +40,18 @@ class PunctualProtocol(HttpToolsProtocol):
         super().data_received(data)
         # Told by what uvicorn keeps: a hook in each of the parser's callbacks would cost every request.
         cycle: RequestResponseCycle | None = self.cycle
-        in_head = cycle is None or cycle.scope is not self.scope
-        if not in_head and not cycle.more_body:
-            # A request that came in one piece, as nearly all do, has begun and ended in the first line.
+        if cycle is not None and cycle.scope is self.scope:
             self._head_size = 0
-            self._arrived()
-            return
+            # A request that came in one piece, as nearly all do, has begun and ended in the first line.
+            if not cycle.more_body:
+                self._arrived()
+                return
+        else:
+            self._head_size += len(data)
+            if self._head_size > LARGEST_HEAD and not self.transport.is_closing():
+                self.send_400_response("The request's head is too large.")
         if self._arrival is None:
             self._expect()
-        self._head_size = self._head_size + len(data) if in_head else 0
-        if self._head_size > LARGEST_HEAD and not self.transport.is_closing():
-            self.send_400_response("The request's head is too large.")
 
     def _expect(self) -> None:
         self._arrival = self.loop.call_later(self._arrival_timeout, self._give_up)
@@ -60,7 +62,9 @@ class PunctualProtocol(HttpToolsProtocol):
             self._arrival = None
 
     def _give_up(self) -> None:
-        if self.flow.read_paused:
+        # Whoever was held up by the service itself has all of the time once more, from whenever that ends.
+        held_up, self._held_up = self._held_up, self.flow.read_paused
+        if held_up or self._held_up:
             self._expect()
         else:
             self.transport.close()
