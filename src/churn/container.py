@@ -153,7 +153,10 @@ class Container(containers.DeclarativeContainer):
 
     personal_data = providers.Singleton(PostgresPersonalData, engine, counter=counter)
     kept_answers = providers.Singleton(
-        PostgresAnswerStore, engine, concurrency=providers.Callable(_answers_at_once, settings.provided.pool_size)
+        PostgresAnswerStore,
+        engine,
+        concurrency=providers.Callable(_answers_at_once, settings.provided.pool_size),
+        lock_timeout=settings.provided.history_flush_timeout,
     )
     answer_once = providers.Singleton(
         AnswerOnce, answers=kept_answers, clock=clock, lifetime=settings.provided.idempotency_lifetime

@@ -19,7 +19,11 @@ ANSWER = Answer("application/json", b'{"a": 1}')
 @pytest.fixture(params=["memory", "postgres"])
 def answers(request, engine):
     """A store without a key."""
-    return MemoryAnswerStore() if request.param == "memory" else PostgresAnswerStore(engine, concurrency=2)
+    return (
+        MemoryAnswerStore()
+        if request.param == "memory"
+        else PostgresAnswerStore(engine, concurrency=2, lock_timeout=5.0)
+    )
 
 
 async def kept(answers, key=KEY, fingerprint=b"1", answer=ANSWER, at=NOW):

@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from churn.adapters.postgres.engine import shared_transaction, storage_errors
+from churn.adapters.postgres.engine import CONNECT_TIMEOUT, shared_transaction, storage_errors
 from churn.adapters.postgres.tables import kept_answer
 from churn.domain.answer import Answer
 from churn.domain.errors import AnswerErased, KeyReused, StorageUnavailable
@@ -19,16 +19,22 @@ from churn.ports import Attempt
 class PostgresAnswerStore:
     """Fills the port `AnswerStore`."""
 
-    def __init__(self, engine: AsyncEngine, *, concurrency: int) -> None:
-        """At most `concurrency` attempts are under way; each holds a connection of the pool to its end."""
+    def __init__(self, engine: AsyncEngine, *, concurrency: int, lock_timeout: float) -> None:
+        """At most `concurrency` attempts are under way; each holds a connection of the pool to its end.
+
+        None waits longer than `lock_timeout` seconds for a lock that another transaction holds, nor longer for its
+        turn than for a connection.
+        """
         self._engine = engine
         self._free = asyncio.Semaphore(concurrency)
+        self._lock_timeout = func.set_config("lock_timeout", f"{lock_timeout * 1000:.0f}", True)
 
     @asynccontextmanager
     async def attempt(self, key: bytes, fingerprint: bytes, *, at: datetime) -> AsyncIterator[Attempt]:
         """See the port."""
         with storage_errors():
-            async with self._free, shared_transaction(self._engine) as connection:
+            async with self._turn(), shared_transaction(self._engine) as connection:
+                await connection.execute(select(self._lock_timeout))
                 claim = insert(kept_answer).values(key=key, fingerprint=fingerprint, kept_at=at)
                 # Where another holds the key, this waits until it has committed or has failed.
                 claimed = await connection.execute(claim.on_conflict_do_nothing().returning(kept_answer.c.key))
@@ -40,6 +46,15 @@ class PostgresAnswerStore:
                 if attempt.answer is not None:
                     values = {"media_type": attempt.answer.media_type, "body": attempt.answer.body}
                     await connection.execute(update(kept_answer).where(kept_answer.c.key == key).values(values))
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        async with asyncio.timeout(CONNECT_TIMEOUT):
+            await self._free.acquire()
+        try:
+            yield
+        finally:
+            self._free.release()
 
     async def purge(self, *, before: datetime) -> None:
         """See the port."""
