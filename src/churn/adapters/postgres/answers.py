@@ -9,7 +9,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from churn.adapters.postgres.engine import CONNECT_TIMEOUT, shared_transaction, storage_errors
+from churn.adapters.postgres.engine import shared_transaction, storage_errors
 from churn.adapters.postgres.tables import kept_answer
 from churn.domain.answer import Answer
 from churn.domain.errors import AnswerErased, KeyReused, StorageUnavailable
@@ -22,8 +22,7 @@ class PostgresAnswerStore:
     def __init__(self, engine: AsyncEngine, *, concurrency: int, lock_timeout: float) -> None:
         """At most `concurrency` attempts are under way; each holds a connection of the pool to its end.
 
-        None waits longer than `lock_timeout` seconds for a lock that another transaction holds, nor longer for its
-        turn than for a connection.
+        None waits longer than `lock_timeout` seconds for a lock that another transaction holds.
         """
         self._engine = engine
         self._free = asyncio.Semaphore(concurrency)
@@ -33,7 +32,7 @@ class PostgresAnswerStore:
     async def attempt(self, key: bytes, fingerprint: bytes, *, at: datetime) -> AsyncIterator[Attempt]:
         """See the port."""
         with storage_errors():
-            async with self._turn(), shared_transaction(self._engine) as connection:
+            async with self._free, shared_transaction(self._engine) as connection:
                 await connection.execute(select(self._lock_timeout))
                 claim = insert(kept_answer).values(key=key, fingerprint=fingerprint, kept_at=at)
                 # Where another holds the key, this waits until it has committed or has failed.
@@ -46,15 +45,6 @@ class PostgresAnswerStore:
                 if attempt.answer is not None:
                     values = {"media_type": attempt.answer.media_type, "body": attempt.answer.body}
                     await connection.execute(update(kept_answer).where(kept_answer.c.key == key).values(values))
-
-    @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        async with asyncio.timeout(CONNECT_TIMEOUT):
-            await self._free.acquire()
-        try:
-            yield
-        finally:
-            self._free.release()
 
     async def purge(self, *, before: datetime) -> None:
         """See the port."""
