@@ -22,9 +22,11 @@ class PostgresAnswerStore:
     def __init__(self, engine: AsyncEngine, *, concurrency: int, lock_timeout: float) -> None:
         """At most `concurrency` attempts are under way; each holds a connection of the pool to its end.
 
-        None waits longer than `lock_timeout` seconds for a lock that another transaction holds.
+        None waits longer than `lock_timeout` seconds for a lock that another transaction holds, nor longer for its
+        turn than two that wait so before it.
         """
         self._engine = engine
+        self._turn_timeout = 2 * lock_timeout
         self._free = asyncio.Semaphore(concurrency)
         self._lock_timeout = func.set_config("lock_timeout", f"{lock_timeout * 1000:.0f}", True)
 
@@ -32,7 +34,7 @@ class PostgresAnswerStore:
     async def attempt(self, key: bytes, fingerprint: bytes, *, at: datetime) -> AsyncIterator[Attempt]:
         """See the port."""
         with storage_errors():
-            async with self._free, shared_transaction(self._engine) as connection:
+            async with self._turn(), shared_transaction(self._engine) as connection:
                 await connection.execute(select(self._lock_timeout))
                 claim = insert(kept_answer).values(key=key, fingerprint=fingerprint, kept_at=at)
                 # Where another holds the key, this waits until it has committed or has failed.
@@ -45,6 +47,15 @@ class PostgresAnswerStore:
                 if attempt.answer is not None:
                     values = {"media_type": attempt.answer.media_type, "body": attempt.answer.body}
                     await connection.execute(update(kept_answer).where(kept_answer.c.key == key).values(values))
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        async with asyncio.timeout(self._turn_timeout):
+            await self._free.acquire()
+        try:
+            yield
+        finally:
+            self._free.release()
 
     async def purge(self, *, before: datetime) -> None:
         """See the port."""
