@@ -160,11 +160,16 @@ class JSONObject(dict[str, object]):
         self.repeated = [key for key, times in Counter(key for key, _ in pairs).items() if times > 1]
 
 
-def _decode_slowly[T](body: bytes, model: type[T]) -> T:
-    """`body` as the struct `model`, or everything that is wrong with it."""
+def load_json(body: bytes) -> Any:  # noqa: ANN401 - whatever JSON can say
+    """The JSON `body`, whose objects remember repeated keys, and whose numbers are those that `json_number` takes.
+
+    NaN and Infinity, which JSON does not have, become an object that no field accepts.
+
+    Raises:
+        InvalidBody: it is not JSON.
+    """
     try:
-        # NaN and Infinity, which JSON does not have, become an object that no field accepts.
-        root = json.loads(
+        return json.loads(
             body.decode("utf-8"),
             object_pairs_hook=JSONObject,
             parse_constant=lambda _: object(),
@@ -172,6 +177,11 @@ def _decode_slowly[T](body: bytes, model: type[T]) -> T:
         )
     except (ValueError, RecursionError):
         raise InvalidBody([FieldError("", "malformed", MALFORMED)]) from None
+
+
+def _decode_slowly[T](body: bytes, model: type[T]) -> T:
+    """`body` as the struct `model`, or everything that is wrong with it."""
+    root = load_json(body)
     if not isinstance(root, JSONObject):
         raise InvalidBody([FieldError("", "invalid", _NOT_AN_OBJECT)])
     errors = [FieldError(pointer_to(key), "duplicate", DUPLICATE) for key in root.repeated]

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, ClassVar, Final
@@ -26,7 +25,7 @@ from churn.http.json_body import (
     UnsupportedMediaType,
     field_errors,
     is_json,
-    json_number,
+    load_json,
     pointer_to,
 )
 
@@ -120,15 +119,7 @@ def decode_json_rows[T](body: bytes, model: type[T]) -> list[T]:
 
 
 def _json_rows(body: bytes) -> list[Any]:
-    try:
-        rows = json.loads(
-            body.decode("utf-8"),
-            object_pairs_hook=JSONObject,
-            parse_constant=lambda _: object(),
-            parse_float=json_number,
-        )
-    except (ValueError, RecursionError):
-        raise InvalidBody([FieldError("", "malformed", MALFORMED)]) from None
+    rows = load_json(body)
     if not isinstance(rows, list):
         raise InvalidBody([FieldError("", "invalid", _NOT_A_LIST)])
     return rows

@@ -1,6 +1,5 @@
 """Employees as the Open Inference Protocol sends them: named tensors, in JSON."""
 
-import json
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from enum import StrEnum
@@ -28,6 +27,7 @@ from churn.http.json_body import (
     closest,
     field_errors,
     is_json,
+    load_json,
     pointer_to,
 )
 from churn.use_cases.turns import Turns
@@ -200,8 +200,8 @@ def _refuse_repeated(body: bytes) -> None:
                     visit(item, f"{pointer}/{index}")
 
     try:
-        visit(json.loads(body, object_pairs_hook=JSONObject), "")
-    except (ValueError, RecursionError):
+        visit(load_json(body), "")
+    except RecursionError:
         raise InvalidBody([FieldError("", "malformed", MALFORMED)]) from None
     if errors:
         raise InvalidBody(errors[:MOST_ERRORS])
