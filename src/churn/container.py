@@ -174,6 +174,8 @@ class Container(containers.DeclarativeContainer):
         failures_per_account=settings.provided.failed_logins_per_account,
         failures_per_address=settings.provided.failed_logins_per_address,
         on_refused=audit_sign_ins.provided.refused,
+        # The hasher takes `hash_concurrency` more.
+        most_strangers=providers.Callable(max, settings.provided.hash_concurrency, settings.provided.hash_queue_size),
     )
     create_account = providers.Singleton(CreateAccount, users=users, hasher=hasher, clock=clock, is_common=is_common)
     change_account = providers.Singleton(

@@ -15,6 +15,7 @@ ADDRESS = "192.0.2.1"
 TTL = 60.0
 PER_ACCOUNT = 5
 PER_ADDRESS = 12
+MOST_STRANGERS = 64
 
 
 class GatedHasher(MemoryPasswordHasher):
@@ -70,6 +71,7 @@ def make(users, hasher, clock):
             "failures_per_account": PER_ACCOUNT,
             "failures_per_address": PER_ADDRESS,
             "on_refused": lambda *_, **__: None,
+            "most_strangers": MOST_STRANGERS,
         }
         return Authenticate(**parts | changes)
 
@@ -141,10 +143,84 @@ async def test_a_password_is_right_however_it_is_composed(authenticate, users, h
 
 async def test_a_verified_credential_is_not_verified_again_while_it_is_fresh(authenticate, hasher, clock):
     """Hashing is for the first request of a minute, not for each."""
-    for expected in [1, 1, 2]:
+    for wait, expected in [(0, 1), (TTL / 2 - 1, 1), (TTL, 2)]:
+        clock.advance(wait)
         await authenticate("anne", PASSWORD, ADDRESS)
         assert hasher.verifications == expected
+
+
+async def test_who_goes_on_asking_never_waits_for_a_hash(authenticate, hasher, clock):
+    """A credential is verified anew while it is still fresh, once, and then has all of its time again."""
+    await authenticate("anne", PASSWORD, ADDRESS)
+    for expected in [2, 3, 4]:
         clock.advance(TTL / 2)
+        hasher.gate.clear()
+        assert await outcomes(*(authenticate("anne", PASSWORD, ADDRESS) for _ in range(32))) == ["anne"] * 32
+        hasher.gate.set()
+        await turns()
+        assert hasher.verifications == expected
+
+
+async def test_a_renewal_that_fails_is_tried_again_but_not_by_each_request(authenticate, hasher, clock):
+    """While the hasher is busy a fresh credential answers, and the hasher is not asked each time."""
+    await authenticate("anne", PASSWORD, ADDRESS)
+    hasher.error = PasswordHasherBusy("busy")
+    clock.advance(TTL / 2)
+    for expected in [2, 3, 4, 5]:
+        for _ in range(10):
+            assert await authenticate("anne", PASSWORD, ADDRESS)
+            await turns()
+        assert hasher.verifications == expected
+        clock.advance(TTL / 8)
+    with pytest.raises(PasswordHasherBusy):
+        await authenticate("anne", PASSWORD, ADDRESS)
+
+
+async def test_a_renewal_that_proves_wrong_ends_what_was_remembered(authenticate, users, hasher, clock):
+    """A change that nobody announced is felt as soon as the renewal finds it out."""
+    await authenticate("anne", PASSWORD, ADDRESS)
+    await users.update("anne", password_hash=await hasher.hash("another password"))
+    clock.advance(TTL / 2)
+    await authenticate("anne", PASSWORD, ADDRESS)
+    await turns()
+    with pytest.raises(InvalidCredentials):
+        await authenticate("anne", PASSWORD, ADDRESS)
+
+
+async def test_a_change_during_a_renewal_is_felt(authenticate, users, watch, hasher, clock):
+    """The renewal was begun before the change: who comes after it is verified again."""
+    await authenticate("anne", PASSWORD, ADDRESS)
+    clock.advance(TTL / 2)
+    hasher.gate.clear()
+    await authenticate("anne", PASSWORD, ADDRESS)
+    await turns()
+    await users.update("anne", disabled=True)
+    await turns()
+    hasher.gate.set()
+    await turns()
+    with pytest.raises(InvalidCredentials):
+        await authenticate("anne", PASSWORD, ADDRESS)
+
+
+async def test_a_crowd_of_strangers_leaves_the_hasher_to_who_is_known(authenticate, hasher, clock):
+    """Beyond the bound, strangers are refused before anything is looked up; it costs them no attempt."""
+    await authenticate("anne", PASSWORD, ADDRESS)
+    clock.advance(TTL)
+    hasher.gate.clear()
+    crowd = [
+        asyncio.create_task(authenticate(f"user-{number}", "wrong", f"192.0.2.{number}"))
+        for number in range(MOST_STRANGERS + 10)
+    ]
+    await turns()
+    assert hasher.verifications == 1 + MOST_STRANGERS
+    owner = asyncio.create_task(authenticate("anne", PASSWORD, ADDRESS))
+    await turns()
+    assert hasher.verifications == 2 + MOST_STRANGERS
+    hasher.gate.set()
+    assert (await owner).username == "anne"
+    refusals = [type(error) for error in await asyncio.gather(*crowd, return_exceptions=True)]
+    assert refusals == [InvalidCredentials] * MOST_STRANGERS + [PasswordHasherBusy] * 10
+    assert await authenticate("bruno", PASSWORD, ADDRESS)
 
 
 async def test_a_fresh_credential_is_no_pass_for_another(authenticate):

@@ -14,7 +14,7 @@ from typing import Final, Never, Protocol
 from msgspec import Struct
 
 from churn.domain.account import MAX_USERNAME_LENGTH, Account
-from churn.domain.errors import ChurnError, InvalidCredentials, TooManyAttempts
+from churn.domain.errors import ChurnError, InvalidCredentials, PasswordHasherBusy, TooManyAttempts
 from churn.domain.password import MAX_LENGTH, normalize
 from churn.domain.throttle import Throttle
 from churn.ports import Clock, PasswordHasher, UserStore
@@ -22,6 +22,9 @@ from churn.ports import Clock, PasswordHasher, UserStore
 #: Seconds before the stream of changes is opened again after it failed: the first time, and at most.
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 10.0
+#: Attempts, in the lifetime of a credential, to verify it anew before its time is over: in its second half, so half
+#: as many.
+_RENEWALS: Final = 8
 
 _logger = logging.getLogger(__name__)
 
@@ -39,6 +42,7 @@ class _Verified(Struct):
 
     seal: bytes
     account: Account
+    renew_at: float
     fresh_until: float
 
 
@@ -48,7 +52,10 @@ class Authenticate:
     * A verified credential is remembered, as a MAC under a key that never leaves this object. While it is
       fresh and the account has not changed, it answers by itself; later it is verified anew, but never
       throttled, until it proves wrong: whoever guesses at an account cannot lock out its owner.
+    * One that is used in the second half of its time is verified anew meanwhile, so that nobody who goes on
+      asking waits for a hash.
     * Attempts with one credential at one time share one verification.
+    * Only so many who are not remembered are verified at one time, which leaves the hasher room for who is.
     * Any other attempt counts as failed, against the account and the address, from before it is verified
       until it has proved right.
     * Unknown, disabled and wrong cost the same time and raise the same error.
@@ -64,18 +71,22 @@ class Authenticate:
         failures_per_account: int,
         failures_per_address: int,
         on_refused: Refused,
+        most_strangers: int = 64,
         capacity: int = 10_000,
     ) -> None:
         """A credential is fresh for `credential_ttl` seconds, and not remembered at all when that is 0.
 
-        Failures are per minute. `on_refused` is told of every attempt that is refused. `capacity` bounds the
-        credentials, the accounts and the addresses in memory.
+        Failures are per minute. `on_refused` is told of every attempt that is refused. `most_strangers` bounds the
+        verifications at one time of credentials that are not remembered, `capacity` the credentials, the accounts
+        and the addresses in memory.
         """
         self._users = users
         self._hasher = hasher
         self._clock = clock
         self._ttl = credential_ttl
         self._on_refused = on_refused
+        self._most_strangers = most_strangers
+        self._strangers = 0
         self._capacity = capacity
         self._accounts = Throttle(failures_per_account, capacity=capacity)
         self._addresses = Throttle(failures_per_address, capacity=capacity)
@@ -92,6 +103,7 @@ class Authenticate:
         Raises:
             InvalidCredentials: there is none.
             TooManyAttempts: too many failed; nothing was verified.
+            PasswordHasherBusy: too many are being verified.
             Unavailable: it cannot be told now.
         """
         if len(username) > MAX_USERNAME_LENGTH or len(password) > MAX_LENGTH:
@@ -101,16 +113,16 @@ class Authenticate:
         known = self._verified.get(username)
         if known is not None and not compare_digest(known.seal, seal):
             known = None
-        if known is not None and self._clock.monotonic() < known.fresh_until:
-            return known.account
-        # A change starts a new generation: who comes after it does not join a verification from before it.
-        attempt = (self._generation, seal)
-        task = self._under_way.get(attempt)
-        if task is None:
-            refund = self._charge(username, address) if known is None else _nothing
-            task = asyncio.create_task(self._verify(username, password, seal, refund))
-            self._under_way[attempt] = task
-            task.add_done_callback(lambda task: self._end(attempt, task))
+        if known is not None:
+            now = self._clock.monotonic()
+            if now < known.renew_at:
+                return known.account
+            if now < known.fresh_until:
+                # The next request tries only a while later, in case this attempt finds the hasher busy.
+                known.renew_at = now + self._ttl / _RENEWALS
+                self._verification(username, password, seal, address, known)
+                return known.account
+        task = self._verification(username, password, seal, address, known)
         # Shielded: the verification is booked, and serves the others, even if this client goes away.
         account = await asyncio.shield(task)
         if account is None:
@@ -122,7 +134,7 @@ class Authenticate:
         """Verify an account that has changed anew, or all of them for None, before anyone gets in again."""
         self._generation += 1
         for known in self._verified.values() if username is None else filter(None, [self._verified.get(username)]):
-            known.fresh_until = -inf
+            known.renew_at = known.fresh_until = -inf
 
     async def watch(self) -> Never:
         """Heed the changes that any process makes, for ever; run it as a task beside the service."""
@@ -144,6 +156,21 @@ class Authenticate:
         text = f"{len(username)}:{username}{password}".encode("utf-8", "surrogatepass")
         return blake2b(text, digest_size=32, key=self._key).digest()
 
+    def _verification(
+        self, username: str, password: str, seal: bytes, address: str, known: _Verified | None
+    ) -> asyncio.Task[Account | None]:
+        """The verification of this credential that is under way, or a new one."""
+        # A change starts a new generation: who comes after it does not join a verification from before it.
+        attempt = (self._generation, seal)
+        task = self._under_way.get(attempt)
+        if task is None:
+            refund = self._charge(username, address) if known is None else _nothing
+            task = asyncio.create_task(self._verify(username, password, seal, refund))
+            self._under_way[attempt] = task
+            self._strangers += known is None
+            task.add_done_callback(lambda task: self._end(attempt, task, stranger=known is None))
+        return task
+
     def _charge(self, username: str, address: str) -> Callable[[], None]:
         """Count an attempt as failed; the result takes that back."""
         now = self._clock.monotonic()
@@ -152,6 +179,8 @@ class Authenticate:
         if wait > 0:
             self._on_refused(username, address, throttled=True)
             raise TooManyAttempts(wait)
+        if self._strangers >= self._most_strangers:
+            raise PasswordHasherBusy("too many sign-ins are waiting")
         self._accounts.charge(username, now)
         self._addresses.charge(network, now)
 
@@ -182,8 +211,8 @@ class Authenticate:
             with suppress(ChurnError):
                 account = await self._rehash(account, password)
         if self._ttl > 0:
-            unchanged = generation == self._generation
-            self._remember(_Verified(seal, account, self._clock.monotonic() + self._ttl if unchanged else -inf))
+            now = self._clock.monotonic() if generation == self._generation else -inf
+            self._remember(_Verified(seal, account, now + self._ttl / 2, now + self._ttl))
         return account
 
     async def _rehash(self, account: Account, password: str) -> Account:
@@ -201,8 +230,9 @@ class Authenticate:
             del self._verified[next(iter(self._verified))]
         self._verified[credential.account.username] = credential
 
-    def _end(self, attempt: tuple[int, bytes], task: asyncio.Task[Account | None]) -> None:
+    def _end(self, attempt: tuple[int, bytes], task: asyncio.Task[Account | None], *, stranger: bool) -> None:
         del self._under_way[attempt]
+        self._strangers -= stranger
         if not task.cancelled():
             # Read, so that a failure that no client waits for any more is not reported as lost.
             task.exception()
