@@ -16,7 +16,7 @@ from churn.adapters.memory import MemoryHistoryRepository
 from churn.adapters.postgres.history import PostgresHistoryRepository
 from churn.domain.employee import Overtime
 from churn.domain.errors import StorageUnavailable
-from churn.domain.prediction import HistoryFilter, Prediction, Risk, Score
+from churn.domain.prediction import ID_SLACK, HistoryFilter, Prediction, Risk, Score, id_at
 from churn.ports import HistoryRepository
 
 EVERYTHING = HistoryFilter()
@@ -40,6 +40,11 @@ async def history(request: pytest.FixtureRequest, engine: AsyncEngine) -> AsyncI
     make: Callable[[AsyncEngine], AbstractAsyncContextManager[HistoryRepository]] = request.param
     async with make(engine) as repository:
         yield repository
+
+
+def id_of(moment: datetime) -> uuid.UUID:
+    """One of that millisecond."""
+    return uuid.UUID(int=id_at(moment).int | uuid_utils.compat.uuid7().int & (1 << 80) - 1)
 
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -183,6 +188,8 @@ async def test_finds_newest_first_page_by_page(history: HistoryRepository) -> No
             HistoryFilter(since=datetime(2026, 3, 2, tzinfo=UTC), until=datetime(2026, 3, 3, tzinfo=UTC)),
             {1},
         ),
+        (HistoryFilter(until=datetime(2026, 3, 3, 0, 0, 1, tzinfo=UTC)), {0, 1, 2}),
+        (HistoryFilter(since=datetime.min.replace(tzinfo=UTC), until=datetime.max.replace(tzinfo=UTC)), {0, 1, 2}),
         (HistoryFilter(model_version="b"), {2}),
         (HistoryFilter(leaves=True), {0, 2}),
         (HistoryFilter(leaves=False), {1}),
@@ -198,14 +205,20 @@ async def test_finds_what_meets_every_criterion(
     """A filter keeps exactly the predictions that meet all of it; `since` is inclusive, `until` exclusive."""
     day = datetime(2026, 3, 1, tzinfo=UTC)
     appended = [
-        prediction(created_at=day, account="bob"),
+        prediction(id=id_of(day), created_at=day, account="bob"),
         prediction(
+            id=id_of(day + timedelta(days=1)),
             created_at=day + timedelta(days=1),
             account="bob",
             risk=Risk.MODERATE,
             employee=employee(employee_ref="E-1"),
         ),
-        prediction(created_at=day + timedelta(days=2), model_version="b"),
+        prediction(
+            # Made by a clock that was set since.
+            id=id_of(day + timedelta(days=2) + ID_SLACK),
+            created_at=day + timedelta(days=2),
+            model_version="b",
+        ),
     ]
     for item in appended:
         await history.append(item)

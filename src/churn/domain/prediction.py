@@ -1,7 +1,7 @@
 """A score, what it means, and the record that is kept of it."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
@@ -72,7 +72,7 @@ class Prediction(Struct, frozen=True, kw_only=True, gc=False):
     """One prediction, as it was answered and as it is remembered."""
 
     id: UUID
-    """UUIDv7: sorts by the time of creation."""
+    """UUIDv7 (RFC 9562, section 5.7): sorts by the time of creation, which it begins with; see `ID_SLACK`."""
     created_at: datetime
     account: str
     """Username of the account that asked."""
@@ -89,6 +89,18 @@ class Prediction(Struct, frozen=True, kw_only=True, gc=False):
         return self.risk is Risk.HIGH
 
 
+#: How far the moment in an id may be from `created_at`, at most: the two are of two clocks, one of which may be set.
+ID_SLACK: Final = timedelta(hours=1)
+
+
+def id_at(moment: datetime) -> UUID:
+    """The smallest id of `moment`, or of the nearest moment that an id can have."""
+    if moment.year in {MINYEAR, MAXYEAR}:  # in UTC they may lie beyond the calendar
+        return UUID(int=0 if moment.year == MINYEAR else 2**128 - 1)
+    milliseconds = (moment.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+    return UUID(int=max(milliseconds, 0) << 80)
+
+
 class HistoryFilter(Struct, frozen=True, kw_only=True):
     """Which predictions to look for; every criterion given must hold."""
 
@@ -100,3 +112,18 @@ class HistoryFilter(Struct, frozen=True, kw_only=True):
     leaves: bool | UnsetType = UNSET
     employee_ref: str | UnsetType = UNSET
     account: str | UnsetType = UNSET
+
+    def id_bounds(self) -> tuple[UUID | None, UUID | None]:
+        """Every prediction of the period has an id from the first to before the second; None for no bound.
+
+        Whoever reads in the order of ids need not pass by what came before or after the period.
+        """
+        return (
+            None if self.since is UNSET else id_at(_moved(self.since, -ID_SLACK)),
+            None if self.until is UNSET else id_at(_moved(self.until, ID_SLACK)),
+        )
+
+
+def _moved(moment: datetime, by: timedelta) -> datetime:
+    """`moment`, moved unless it would leave the calendar."""
+    return moment if moment.year in {MINYEAR, MAXYEAR} else moment + by

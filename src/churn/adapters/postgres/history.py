@@ -110,8 +110,11 @@ def from_row(row: Row[Any]) -> Prediction:
 
 def _matching(criteria: HistoryFilter, before: UUID | None) -> Select[Any]:
     statement = select(table).order_by(table.c.id.desc())
-    if before is not None:
-        statement = statement.where(table.c.id < before)
+    first, end = criteria.id_bounds()
+    if first is not None:
+        statement = statement.where(table.c.id >= first)
+    if bounds := [bound for bound in (before, end) if bound is not None]:
+        statement = statement.where(table.c.id < min(bounds))
     if criteria.since is not UNSET:
         statement = statement.where(table.c.created_at >= criteria.since)
     if criteria.until is not UNSET:

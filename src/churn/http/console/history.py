@@ -29,10 +29,6 @@ from churn.use_cases.turns import Turns
 _PAGE: Final = 25
 _FILTERS: Final = ("ref", "since", "until", "leaves", "account", "model")
 _DAY: Final = timedelta(days=1)
-#: How far the moment in an id may be from the one beside it: clocks are set now and then.
-_SLACK: Final = timedelta(hours=1)
-#: Years that an id of milliseconds in 48 bits, or the calendar, need not reach.
-_NEVER: Final = 9000
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,7 +75,7 @@ class HistoryController(Controller):
         criteria, wrong = _criteria(asked)
         before = uuid_of(request.query_params.get("before", ""))
         # One more than a page has tells whether there is a next one.
-        found = [] if wrong else await history.find(criteria, before=_bound(before, criteria), limit=_PAGE + 1)
+        found = [] if wrong else await history.find(criteria, before=before, limit=_PAGE + 1)
         formats = Formats(chosen_language(request))
         given = {name: value for name, value in asked.items() if value}
         return page(
@@ -131,19 +127,6 @@ def _criteria(asked: dict[str, str]) -> tuple[HistoryFilter, list[str]]:
         ),
         [],
     )
-
-
-def _bound(before: UUID | None, criteria: HistoryFilter) -> UUID | None:
-    """`before`, or the id from which on no prediction was made before the end of the period, whichever is earlier.
-
-    Ids begin with the moment in milliseconds (RFC 9562, section 5.7). Without the bound, a database that reads the
-    newest first would pass by everything that came after the period.
-    """
-    if criteria.until is UNSET or criteria.until.year >= _NEVER:
-        return before
-    milliseconds = int((criteria.until + _SLACK).timestamp() * 1000)
-    bound = UUID(int=max(milliseconds, 0) << 80)
-    return bound if before is None else min(before, bound)
 
 
 def row_of(formats: Formats, prediction: Prediction) -> Row:
