@@ -91,7 +91,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(ge=0, le=3600, description="Seconds before a verified password is verified again; 0 remembers none."),
     ] = 60.0
     hash_concurrency: Annotated[
-        int, Meta(ge=1, le=64, description="Password verifications at once; each takes 64 MiB and a core.")
+        int,
+        Meta(
+            ge=1, le=64, description="Password verifications at once; each takes 64 MiB, all of them half of the cores."
+        ),
     ] = 2
     hash_queue_size: Annotated[
         int, Meta(ge=0, le=10_000, description="Password verifications waiting before new ones get a 503.")

@@ -1,6 +1,9 @@
 """What every `PasswordHasher` must do."""
 
 import asyncio
+import os
+import sys
+import threading
 import time
 from contextlib import asynccontextmanager
 
@@ -144,6 +147,18 @@ async def test_the_event_loop_goes_on_meanwhile(real):
         turns += 1
         await asyncio.sleep(0)
     assert turns > 100
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have neither")
+async def test_it_takes_half_of_the_cores_and_yields_on_those(real):
+    """A crowd that guesses leaves a core to those who are signed in, and never goes before them on another."""
+    before = {thread.native_id for thread in threading.enumerate()}
+    await real.verify(None, PASSWORD)
+    own = os.sched_getaffinity(0)
+    (hashing,) = [thread.native_id for thread in threading.enumerate() if thread.native_id not in before]
+    assert os.getpriority(os.PRIO_PROCESS, hashing) > os.getpriority(os.PRIO_PROCESS, 0)
+    assert os.sched_getaffinity(hashing) < own or len(own) == 1
+    assert 1 <= len(os.sched_getaffinity(hashing)) <= (len(own) + 1) // 2
 
 
 async def test_too_many_calls_are_refused_at_once(real):

@@ -16,7 +16,7 @@ from argon2.profiles import RFC_9106_LOW_MEMORY
 
 from churn.domain.errors import PasswordHasherBusy
 
-_NICENESS: Final = 10
+_NICENESS: Final = 19
 
 
 class Argon2PasswordHasher:
@@ -79,10 +79,13 @@ class Argon2PasswordHasher:
 
 
 def _yield_to_others() -> None:
-    # Linux has a niceness for each thread, which those that argon2 makes for its lanes inherit: a crowd that guesses
-    # then takes the time of nobody who is signed in.
+    # Linux has a niceness and a set of cores for each thread, which those that argon2 makes for its lanes inherit. A
+    # crowd that guesses then leaves half of the cores to those who are signed in, and yields on the others: lanes on
+    # every core would keep whoever is next waiting for a tick of the scheduler or two, however low their priority.
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, cores[len(cores) // 2 :])
 
 
 def _encode(password: str) -> bytes:

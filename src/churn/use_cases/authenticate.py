@@ -18,6 +18,7 @@ from churn.domain.errors import ChurnError, InvalidCredentials, PasswordHasherBu
 from churn.domain.password import MAX_LENGTH, normalize
 from churn.domain.throttle import Throttle
 from churn.ports import Clock, PasswordHasher, UserStore
+from churn.use_cases.turns import Turns
 
 #: Seconds before the stream of changes is opened again after it failed: the first time, and at most.
 FIRST_PAUSE: Final = 0.1
@@ -87,6 +88,7 @@ class Authenticate:
         self._on_refused = on_refused
         self._most_strangers = most_strangers
         self._strangers = 0
+        self._turns = Turns()
         self._capacity = capacity
         self._accounts = Throttle(failures_per_account, capacity=capacity)
         self._addresses = Throttle(failures_per_address, capacity=capacity)
@@ -110,21 +112,15 @@ class Authenticate:
             self._on_refused(username[:MAX_USERNAME_LENGTH], address, throttled=False)
             raise InvalidCredentials
         seal = self._seal(username, password)
-        known = self._verified.get(username)
-        if known is not None and not compare_digest(known.seal, seal):
-            known = None
-        if known is not None:
-            now = self._clock.monotonic()
-            if now < known.renew_at:
-                return known.account
-            if now < known.fresh_until:
-                # The next request tries only a while later, in case this attempt finds the hasher busy.
-                known.renew_at = now + self._ttl / _RENEWALS
-                self._verification(username, password, seal, address, known)
-                return known.account
-        task = self._verification(username, password, seal, address, known)
+        if (account := self._remembered(username, password, seal, address)) is not None:
+            return account
+        # One turn of the event loop each: a crowd that comes at once must not keep those who are known from theirs.
+        async with self._turns:
+            pass
+        if (account := self._remembered(username, password, seal, address)) is not None:
+            return account  # verified for another request meanwhile
         # Shielded: the verification is booked, and serves the others, even if this client goes away.
-        account = await asyncio.shield(task)
+        account = await asyncio.shield(self._verification(username, password, seal, address))
         if account is None:
             self._on_refused(username, address, throttled=False)
             raise InvalidCredentials
@@ -150,25 +146,40 @@ class Authenticate:
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
+    def _known(self, username: str, seal: bytes) -> _Verified | None:
+        known = self._verified.get(username)
+        return known if known is not None and compare_digest(known.seal, seal) else None
+
+    def _remembered(self, username: str, password: str, seal: bytes, address: str) -> Account | None:
+        """The account, if it can be told without waiting; begins to verify it anew when it is time."""
+        known = self._known(username, seal)
+        if known is None:
+            return None
+        now = self._clock.monotonic()
+        if known.renew_at <= now < known.fresh_until:
+            # The next request tries only a while later, in case this attempt finds the hasher busy.
+            known.renew_at = now + self._ttl / _RENEWALS
+            self._verification(username, password, seal, address)
+        return known.account if now < known.fresh_until else None
+
     def _seal(self, username: str, password: str) -> bytes:
         # Keyed BLAKE2 is a MAC by itself (RFC 7693, section 2.9), a third of the cost of HMAC-SHA-256. The
         # length keeps ("a", "bc") and ("ab", "c") apart.
         text = f"{len(username)}:{username}{password}".encode("utf-8", "surrogatepass")
         return blake2b(text, digest_size=32, key=self._key).digest()
 
-    def _verification(
-        self, username: str, password: str, seal: bytes, address: str, known: _Verified | None
-    ) -> asyncio.Task[Account | None]:
+    def _verification(self, username: str, password: str, seal: bytes, address: str) -> asyncio.Task[Account | None]:
         """The verification of this credential that is under way, or a new one."""
         # A change starts a new generation: who comes after it does not join a verification from before it.
         attempt = (self._generation, seal)
         task = self._under_way.get(attempt)
         if task is None:
-            refund = self._charge(username, address) if known is None else _nothing
+            stranger = self._known(username, seal) is None
+            refund = self._charge(username, address) if stranger else _nothing
             task = asyncio.create_task(self._verify(username, password, seal, refund))
             self._under_way[attempt] = task
-            self._strangers += known is None
-            task.add_done_callback(lambda task: self._end(attempt, task, stranger=known is None))
+            self._strangers += stranger
+            task.add_done_callback(lambda task: self._end(attempt, task, stranger=stranger))
         return task
 
     def _charge(self, username: str, address: str) -> Callable[[], None]:
@@ -201,8 +212,7 @@ class Authenticate:
             refund()  # nothing was found out
             raise
         if account is None or account.disabled or not right:
-            known = self._verified.get(username)
-            if known is not None and compare_digest(known.seal, seal):
+            if self._known(username, seal) is not None:
                 del self._verified[username]
             return None
         refund()
