@@ -124,8 +124,9 @@ bench-batch: .venv/dev.stamp build/serving.stamp ## Measure the scoring of whole
 bench-hostile: .venv/dev.stamp ## Send 100,000 hostile requests over every route
 	$(BIN)/python -m bench.hostile
 
-bench-peers: .venv/dev.stamp build/serving.stamp build/peers.stamp ## Measure churn beside other ways to serve the same
+bench-peers: .venv/dev.stamp build/serving.stamp build/peers.stamp ## Measure churn beside other ways to serve the same, and beside itself
 	$(BIN)/python -m bench.peers.compare --python build/serving/bin/python
+	$(BIN)/python -m bench.scaling --python build/serving/bin/python
 
 build/peers.stamp: $(UV) requirements/peers-mlserver.txt requirements/peers-bentoml.txt requirements/peers-original.txt
 	for peer in mlserver bentoml original; do \

@@ -1,9 +1,11 @@
 """churn beside other ways to serve the same prediction: `python -m bench.peers.compare`.
 
-Every server has the first core for itself, with all its processes; wrk and PostgreSQL have the others. Rounds
-alternate, so that a slow minute slows all. The closed loop (wrk, 32 connections, each sends its next request when it
-has its answer) measures capacity; its percentiles are those of a client that waits, which is coordinated omission. The
-open loop sends at a stated rate, whatever comes back, and measures from the moment at which a request was due.
+Every server has the first core for itself, with all its processes and threads; the load and PostgreSQL have the others.
+Rounds alternate, so that a slow minute slows all. The closed loop (wrk, 32 connections, each sends its next request
+when it has its answer) measures capacity; its percentiles are those of a client that waits, which is coordinated
+omission. The open loop sends at a stated rate, whatever comes back, and measures from the moment at which a request was
+due; `sent` is how late it was sent itself, at most, in 99 of 100 cases. `others` is what processes that take no part
+had of the machine meanwhile, in cores: a round in which that is much is measured again, a few times.
 """
 
 import argparse
@@ -17,13 +19,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import httpx
 import psutil
+import uvloop
 
 from bench.serving import CONNECTIONS, PASSWORD
 from churn.http.predictions import EXAMPLE
@@ -31,6 +35,12 @@ from churn.http.predictions import EXAMPLE
 HERE = Path(__file__).parent
 BASIC = base64.b64encode(f"admin:{PASSWORD}".encode()).decode()
 FEATURES = [float(value) if value not in ("Oui", "Non") else float(value == "Oui") for value in EXAMPLE.values()][:11]
+
+
+#: Cores that processes which take no part may have of the machine while something is measured.
+MOST_FOR_OTHERS = 0.1
+
+type Results = dict[str, list[dict[str, float]]]
 
 
 class Peer(NamedTuple):
@@ -48,8 +58,13 @@ def tree(process: psutil.Process) -> list[psutil.Process]:
     return [process, *process.children(recursive=True)]
 
 
+def seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return times.user + times.system
+
+
 def processor_seconds(process: psutil.Process) -> float:
-    return sum(times.user + times.system for times in (one.cpu_times() for one in tree(process)))
+    return sum(map(seconds, tree(process)))
 
 
 @contextmanager
@@ -83,18 +98,44 @@ def running(peer: Peer, log: Path) -> Iterator[psutil.Process]:
 
 
 def pin(process: psutil.Process, cores: list[int]) -> None:
+    """Keep `process` and its children, and all their threads, to `cores`."""
     for one in tree(process):
-        one.cpu_affinity(cores)
+        for thread in one.threads():
+            with suppress(ProcessLookupError):
+                os.sched_setaffinity(thread.id, cores)
 
 
-def closed(peer: Peer, script: Path, seconds: int) -> dict[str, float]:
-    url = f"http://127.0.0.1:{peer.port}{peer.path}"
-    output = subprocess.run(
-        ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "30s", "-s", script, url],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
+class Machine:
+    """What the machine does beside the processes that take part: these servers, and this one with its children."""
+
+    def __init__(self, servers: Collection[psutil.Process]) -> None:
+        self._parts = [psutil.Process(), *servers]
+
+    def _busy(self) -> float:
+        times = psutil.cpu_times()
+        ended = psutil.Process().cpu_times()  # the children that have ended are no longer in the tree
+        parts = {process for part in self._parts for process in tree(part)}  # some are children of others
+        ours = sum(seconds(process) for process in parts) + ended.children_user + ended.children_system
+        return times.user + times.nice + times.system + times.irq + times.softirq - ours
+
+    async def alone[T](self, measure: Callable[[], Awaitable[T]], attempts: int) -> tuple[T, float]:
+        """What `measure` comes to, and the cores that others had meanwhile; again while that is too much."""
+        for attempt in range(1, attempts + 1):
+            before, started = self._busy(), time.monotonic()
+            result = await measure()
+            others = max(0.0, (self._busy() - before) / (time.monotonic() - started))
+            if others <= MOST_FOR_OTHERS or attempt == attempts:
+                break
+        return result, others
+
+
+async def closed(peer: Peer, script: Path, seconds: int) -> dict[str, float]:
+    process = await asyncio.create_subprocess_exec(
+        *("wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "30s", "-s", script),
+        f"http://127.0.0.1:{peer.port}{peer.path}",
+        stdout=asyncio.subprocess.PIPE,
+    )
+    output = (await process.communicate())[0].decode()
     return json.loads(output[output.rindex("{") :])
 
 
@@ -124,14 +165,17 @@ end
 
 async def opened(peer: Peer, rate: int, seconds: int) -> dict[str, float]:
     """Requests that are due at `rate` per second; milliseconds from when each was due to when it was answered."""
-    free: asyncio.LifoQueue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.LifoQueue()
+    # The one that has idled for longest first: servers close those that nobody has used for some seconds.
+    free: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
     head = f"POST {peer.path} HTTP/1.1\r\nhost: x\r\nauthorization: Basic {BASIC}\r\ncontent-type: application/json\r\n"
     request = f"{head}content-length: {len(peer.body.encode())}\r\n\r\n{peer.body}".encode()
     taken: list[float] = []
+    late: list[float] = []
     failed = 0
 
     async def ask(due: float) -> None:
         nonlocal failed
+        late.append((time.perf_counter() - due) * 1e3)
         reader, writer = await asyncio.open_connection("127.0.0.1", peer.port) if free.empty() else free.get_nowait()
         writer.write(request)
         answer = await reader.readuntil(b"\r\n\r\n")
@@ -149,8 +193,13 @@ async def opened(peer: Peer, rate: int, seconds: int) -> dict[str, float]:
             group.create_task(ask(due))
     while not free.empty():
         free.get_nowait()[1].close()
-    taken.sort()
-    return {"p50": taken[len(taken) // 2], "p99": taken[int(len(taken) * 0.99)], "errors": failed}
+
+    def percentile(values: list[float], share: float) -> float:
+        return round(sorted(values)[int(len(values) * share)], 3)
+
+    return {
+        "p50": percentile(taken, 0.5), "p99": percentile(taken, 0.99), "sent": percentile(late, 0.99), "errors": failed,
+    }  # fmt: skip
 
 
 def peers(python: str, folder: Path) -> list[Peer]:
@@ -206,11 +255,53 @@ def peers(python: str, folder: Path) -> list[Peer]:
     ]  # fmt: skip
 
 
+async def measure(
+    arguments: argparse.Namespace, found: list[Peer], servers: dict[str, psutil.Process], machine: Machine, folder: Path
+) -> tuple[Results, dict[int, Results]]:
+    """The rounds of the closed loop by server, and those of the open one by rate and server."""
+    scripts = {peer.name: folder / f"{peer.name}.lua" for peer in found}
+    for peer in found:
+        scripts[peer.name].write_text(wrk_script(peer))
+        await closed(peer, scripts[peer.name], 1)  # warm up
+    settle(servers.values())
+    results: Results = {peer.name: [] for peer in found}
+    for _ in range(arguments.rounds):
+        for peer in found:
+            # The original answers a few requests in a second: it needs more of them to be measured.
+            seconds = arguments.seconds * (5 if peer.name == "original" else 1)
+
+            async def load(peer: Peer = peer, seconds: int = seconds) -> dict[str, float]:
+                before = processor_seconds(servers[peer.name])
+                result = await closed(peer, scripts[peer.name], seconds)
+                used = processor_seconds(servers[peer.name]) - before
+                return result | {"cpu_us": used / (result["rps"] * seconds) * 1e6 if result["rps"] else float("inf")}
+
+            result, others = await machine.alone(load, arguments.attempts)
+            results[peer.name].append(result)
+            settle(servers.values())
+            print(f"{peer.name:<9} closed {json.dumps(result)} others {others:.2f}", flush=True)
+    # The original would not get far.
+    rates: dict[int, Results] = {
+        rate: {peer.name: [] for peer in found if peer.name != "original"} for rate in arguments.rates
+    }
+    for rate, open_loop in rates.items():
+        for _ in range(arguments.rounds):
+            for peer in found:
+                if peer.name not in open_loop:
+                    continue
+                await opened(peer, rate, 1)  # whoever has not asked for a minute signs in
+                result, others = await machine.alone(partial(opened, peer, rate, arguments.seconds), arguments.attempts)
+                open_loop[peer.name].append(result)
+                print(f"{peer.name:<9} {rate}/s {json.dumps(result)} others {others:.2f}", flush=True)
+    return results, rates
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=5, help="of each round and server")
-    parser.add_argument("--rate", type=int, default=200, help="requests per second of the open loop")
+    parser.add_argument("--rates", type=int, nargs="*", default=[200, 1000], help="requests/s of the open loops")
+    parser.add_argument("--attempts", type=int, default=4, help="at a round in which others leave the machine alone")
     parser.add_argument("--python", default=sys.executable, help="of an environment that has churn installed")
     arguments = parser.parse_args()
     if shutil.which("wrk") is None:
@@ -232,33 +323,15 @@ def main() -> None:
             pin(servers[peer.name], cores[:1])
         postmaster = psutil.Process(int(next(folder.glob("data/*/postmaster.pid")).read_text().split()[0]))
         pin(postmaster, others)
-        psutil.Process().cpu_affinity(others)
-        results: dict[str, list[dict[str, float]]] = {peer.name: [] for peer in found}
-        scripts = {peer.name: folder / f"{peer.name}.lua" for peer in found}
-        for peer in found:
-            scripts[peer.name].write_text(wrk_script(peer))
-            closed(peer, scripts[peer.name], 1)  # warm up
-        settle(servers.values())
-        for _ in range(arguments.rounds):
-            for peer in found:
-                before = processor_seconds(servers[peer.name])
-                # The original answers a few requests in a second: it needs more of them to be measured.
-                seconds = arguments.seconds * (5 if peer.name == "original" else 1)
-                result = closed(peer, scripts[peer.name], seconds)
-                used = processor_seconds(servers[peer.name]) - before
-                result["cpu_us"] = used / (result["rps"] * seconds) * 1e6 if result["rps"] else float("inf")
-                results[peer.name].append(result)
-                settle(servers.values())
-                print(f"{peer.name:<9} closed {json.dumps(result)}", flush=True)
-        open_loop = {}
-        for peer in found:
-            if peer.name != "original":  # which would not get far
-                open_loop[peer.name] = asyncio.run(opened(peer, arguments.rate, arguments.seconds))
-                print(f"{peer.name:<9} open   {json.dumps(open_loop[peer.name])}", flush=True)
+        os.sched_setaffinity(0, others)
+        machine = Machine([*servers.values(), postmaster])
+        results, rates = asyncio.run(
+            measure(arguments, found, servers, machine, folder), loop_factory=uvloop.new_event_loop
+        )
 
     print("\nchurn, with accounts and durable history, to each; medians over the rounds")
-    print(f"| to | requests/s | processor time per request | p99, closed loop | p99, open loop at {arguments.rate}/s |")
-    print("|---|---|---|---|---|")
+    print("| to | requests/s | processor time per request | p99, closed loop |")
+    print("|---|---|---|---|")
     for other, theirs in results.items():
         if other != "churn":
             ratios = [
@@ -267,8 +340,17 @@ def main() -> None:
                 )
                 for key in ("rps", "cpu_us", "p99")
             ]
-            late = open_loop["churn"]["p99"] / open_loop[other]["p99"] if other in open_loop else float("nan")
-            print(f"| {other} | {ratios[0]:.2f} | {ratios[1]:.3f} | {ratios[2]:.3f} | {late:.3f} |")
+            print(f"| {other} | {ratios[0]:.2f} | {ratios[1]:.4f} | {ratios[2]:.3f} |")
+    print("\nopen loop, milliseconds, medians over the rounds")
+    print(f"| | {' | '.join(f'p50 at {rate}/s | p99 at {rate}/s' for rate in rates)} |")
+    print("|---" * (1 + 2 * len(rates)) + "|")
+    for name in next(iter(rates.values()), {}):
+        figures = [
+            f"{statistics.median(r[key] for r in rounds[name]):.1f}"
+            for rounds in rates.values()
+            for key in ("p50", "p99")
+        ]
+        print(f"| {name} | {' | '.join(figures)} |")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ pytestmark = pytest.mark.faults
 BODY = json.dumps(LEAVER).encode()
 #: Connections that keep the service busy, and ten times as many.
 USUAL, CROWD = 64, 640
+#: Connections of those who are signed in while a crowd guesses.
+SIGNED_IN = 32
 
 
 async def all_at_once(connections: list[Connection], rounds: int) -> list[Answer]:
@@ -57,15 +59,35 @@ async def test_ten_times_too_many(tmp_path: Path) -> None:
             connection.close()
 
 
-async def test_bad_logins_do_not_keep_out_those_who_are_in(tmp_path: Path) -> None:
-    """500 wrong passwords at once, of as many accounts from 250 addresses, are all refused, and no request of who is
-    signed in is. What it does to their p99 is measured, not asserted: it depends on who else is on the machine."""
+async def without_pause(connections: list[Connection], enough: asyncio.Event) -> list[Answer]:
+    """Each connection sends its next request as soon as it has its answer, until it is enough."""
+
+    async def ask(connection: Connection) -> list[Answer]:
+        answers = []
+        while not enough.is_set():
+            answers.append(await connection.ask("POST", "/predict", BODY))
+        connection.close()  # before it idles for as long as the service lets it
+        return answers
+
+    return [answer for answers in await asyncio.gather(*map(ask, connections)) for answer in answers]
+
+
+async def for_seconds(connections: list[Connection], seconds: float) -> list[Answer]:
+    enough = asyncio.Event()
+    asyncio.get_running_loop().call_later(seconds, enough.set)
+    return await without_pause(connections, enough)
+
+
+async def test_bad_logins_do_not_slow_those_who_are_in(tmp_path: Path) -> None:
+    """500 wrong passwords at once, of as many accounts from 250 addresses, are all refused; until the last has been,
+    no request of who is signed in is, and their p99 is at most twice the usual: in the best of three waves, because
+    whoever else is on the machine is in all of them."""
     async with serving(tmp_path) as service:
-        connections = [Connection(service.port) for _ in range(8)]
-        await all_at_once(connections, 40)
+        connections = [Connection(service.port) for _ in range(SIGNED_IN)]
+        await for_seconds(connections, 2)
         ratios = []
         for wave in range(3):
-            usual = await all_at_once(connections, 40)
+            usual = await for_seconds(connections, 4)
             # In a process of its own, as it would be: in this one it would slow those who measure.
             crowd = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "tests.faults.guess", str(service.port), str(500 * wave)),
@@ -75,15 +97,21 @@ async def test_bad_logins_do_not_keep_out_those_who_are_in(tmp_path: Path) -> No
             assert crowd.stdin is not None
             assert crowd.stdout is not None
             assert await crowd.stdout.readline() == b"ready\n"
+            refused = asyncio.Event()
+            signed_in = asyncio.create_task(without_pause(connections, refused))
             crowd.stdin.write(b"go\n")
-            meanwhile = await all_at_once(connections, 40)
-            statuses = set(json.loads((await crowd.communicate())[0]))
-            assert statuses <= {401, 429, 503}
+            statuses = json.loads((await crowd.communicate())[0])
+            refused.set()
+            meanwhile = await signed_in
+            assert set(statuses) <= {401, 503}
             assert {answer.status for answer in usual + meanwhile} == {200}
             ratios.append(round(percentile(meanwhile, 99) / percentile(usual, 99), 2))
-        print(f"p99 while 500 guess, to the usual p99: {statistics.median(ratios)}, of {ratios}")  # noqa: T201
-        for connection in connections:
-            connection.close()
+            print(  # noqa: T201 - the figures of docs/reliability.md
+                f"p99 {percentile(usual, 99) * 1e3:.1f} ms, while 500 guess {percentile(meanwhile, 99) * 1e3:.1f} ms: "
+                f"{ratios[-1]} times; at most {percentile(meanwhile, 100) * 1e3:.0f} ms; {statuses.count(401)} hashed"
+            )
+        print(f"median {statistics.median(ratios)} times")  # noqa: T201
+        assert min(ratios) <= 2
 
 
 async def slowly(service: Service) -> socket.socket:
