@@ -51,7 +51,7 @@ train: .venv/dev.stamp ## Train a model on the public data and make it the activ
 rules: ## Check the rules for Prometheus with promtool (Debian: prometheus)
 	promtool check rules docs/monitoring/rules.yml
 
-.PHONY: fmt lint type test migrations test-browser test-container test-faults docs screenshots ci
+.PHONY: fmt lint type test migrations test-browser test-container test-faults test-kserve docs screenshots ci
 fmt: .venv/dev.stamp ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
@@ -67,7 +67,7 @@ type: .venv/dev.stamp ## Check types, strictly
 
 test: .venv/dev.stamp ## Run every test but the browser's and the containers', with branch coverage ≥ 95 %
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -m 'not browser and not container and not faults'
+	$(BIN)/coverage run -m pytest -m 'not browser and not container and not faults and not kserve'
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
@@ -83,13 +83,23 @@ test-container: .venv/dev.stamp ## Build the image and test it, alone and with c
 test-faults: .venv/dev.stamp ## Kill, starve and overload the service and its database (docs/reliability.md)
 	$(BIN)/pytest -m faults tests/faults
 
+# Its libraries are older than ours, so it has an environment of its own.
+build/kserve.stamp: $(UV) requirements/kserve.txt
+	$(PYTHON) -m venv --without-pip --clear build/kserve
+	$(UV) pip install --quiet --compile-bytecode --python build/kserve/bin/python --require-hashes \
+		--requirement requirements/kserve.txt
+	@touch $@
+
+test-kserve: .venv/dev.stamp build/kserve.stamp ## Run KServe's client against the service
+	$(BIN)/pytest -m kserve tests/e2e
+
 docs: .venv/dev.stamp ## Build the documentation site
 	$(BIN)/mkdocs build --strict --quiet
 
 screenshots: .venv/dev.stamp ## Take the pictures of the console anew, into docs/console/
 	$(BIN)/python -m tests.browser.screenshots
 
-ci: lint type migrations docs audit sbom test-browser test-container test-faults ## Everything that CI runs after `make test`
+ci: lint type migrations docs audit sbom test-browser test-container test-faults test-kserve ## Everything that CI runs after `make test`
 
 # ---------------------------------------------------------------- measuring
 
@@ -174,6 +184,7 @@ lock: $(UV) ## Compile the pins anew after a change of a dependency in pyproject
 	$(COMPILE) --extra otel --extra train --extra dask --group dev --group docs pyproject.toml -o requirements/dev.txt
 	printf 'hatchling>=1.27\nnodejs-wheel>=22\n' | $(COMPILE) - -o requirements/build.txt
 	printf 'uv\n' | $(COMPILE) - -o requirements/uv.txt
+	printf 'kserve\n' | $(COMPILE) - -o requirements/kserve.txt
 	printf 'bentoml\nscikit-learn\n' | $(COMPILE) - -o requirements/peers-bentoml.txt
 	printf 'mlserver\nmlserver-sklearn\nscikit-learn\nuvloop<0.22\n' | $(COMPILE) - -o requirements/peers-mlserver.txt
 	printf 'bcrypt\nfastapi\nhttptools\npandas\npsycopg[binary]\nscikit-learn\nsqlalchemy\nuvicorn\nuvloop\n' | \

@@ -219,14 +219,16 @@ def peers(python: str, folder: Path) -> list[Peer]:
         arguments = ["--frame"] if name == "original" else []
         fit = [build / f"peers-{name}/bin/python", HERE / "fit.py", folder / f"{name}.joblib", *arguments]
         subprocess.run(fit, check=True)
-    models = folder / "mlserver"
-    models.mkdir()
-    (models / "settings.json").write_text(
-        json.dumps({"http_port": 8193, "grpc_port": 8293, "metrics_port": 8393, "host": "127.0.0.1"})
-    )
-    settings = {"implementation": "mlserver_sklearn.SKLearnModel", "name": "attrition"}
-    parameters = {"uri": str(folder / "mlserver.joblib"), "version": "1"}
-    (models / "model-settings.json").write_text(json.dumps(settings | {"parameters": parameters}))
+    # As it ships, with a pool of one worker; and what suits one core better: no pool, and no access log either.
+    inline = {"debug": False, "parallel_workers": 0}
+    for number, (name, changes) in enumerate({"mlserver": {}, "mlserver-inline": inline}.items()):
+        models = folder / name
+        models.mkdir()
+        ports = {"http_port": 8393 + number, "grpc_port": 8493 + number, "metrics_port": 8593 + number}
+        (models / "settings.json").write_text(json.dumps(ports | {"host": "127.0.0.1"} | changes))
+        settings = {"implementation": "mlserver_sklearn.SKLearnModel", "name": "attrition"}
+        parameters = {"uri": str(folder / "mlserver.joblib"), "version": "1"}
+        (models / "model-settings.json").write_text(json.dumps(settings | {"parameters": parameters}))
     churn_environ = {"CHURN_ADMIN_PASSWORD": PASSWORD, "CHURN_DATA_DIR": f"{folder}/data", "CHURN_PORT": "8192"}
     return [
         Peer(
@@ -234,10 +236,13 @@ def peers(python: str, folder: Path) -> list[Peer]:
             "/readyz", "/predict", example,
         ),
         Peer("bare", 8191, [python, *uvicorn, "--port=8191", "bench.bare:app"], {}, "/", "/predict", example),
-        Peer(
-            "mlserver", 8193, [str(build / "peers-mlserver/bin/mlserver"), "start", "."], {},
-            "/v2/models/attrition/ready", "/v2/models/attrition/infer",
-            json.dumps({"inputs": [tensor], "outputs": [{"name": "predict_proba"}]}), models,
+        *(
+            Peer(
+                name, 8393 + number, [str(build / "peers-mlserver/bin/mlserver"), "start", "."], {},
+                "/v2/models/attrition/ready", "/v2/models/attrition/infer",
+                json.dumps({"inputs": [tensor], "outputs": [{"name": "predict_proba"}]}), folder / name,
+            )
+            for number, name in enumerate(("mlserver", "mlserver-inline"))
         ),
         Peer(
             "bentoml", 8194,
@@ -279,7 +284,7 @@ async def measure(
             result, others = await machine.alone(load, arguments.attempts)
             results[peer.name].append(result)
             settle(servers.values())
-            print(f"{peer.name:<9} closed {json.dumps(result)} others {others:.2f}", flush=True)
+            print(f"{peer.name:<15} closed {json.dumps(result)} others {others:.2f}", flush=True)
     # The original would not get far.
     rates: dict[int, Results] = {
         rate: {peer.name: [] for peer in found if peer.name != "original"} for rate in arguments.rates
@@ -292,7 +297,7 @@ async def measure(
                 await opened(peer, rate, 1)  # whoever has not asked for a minute signs in
                 result, others = await machine.alone(partial(opened, peer, rate, arguments.seconds), arguments.attempts)
                 open_loop[peer.name].append(result)
-                print(f"{peer.name:<9} {rate}/s {json.dumps(result)} others {others:.2f}", flush=True)
+                print(f"{peer.name:<15} {rate}/s {json.dumps(result)} others {others:.2f}", flush=True)
     return results, rates
 
 
