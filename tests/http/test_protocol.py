@@ -95,6 +95,30 @@ async def test_who_does_not_go_on_is_hung_up_on(connect: Connect, recorder: Reco
     assert recorder.bodies == []
 
 
+@pytest.mark.parametrize(
+    "framing",
+    [
+        b"content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"transfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n0\r\n\r\n",
+        b"content-length: 2\r\ncontent-length: 3\r\n\r\n{}}",
+        b"transfer-encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+        b"content-length: +2\r\n\r\n{}",
+    ],
+    ids=["length and chunked", "chunked and length", "two lengths", "not chunked at last", "a signed length"],
+)
+async def test_what_two_servers_could_read_differently_is_refused(
+    connect: Connect, recorder: Recorder, framing: bytes
+) -> None:
+    """A message whose end is in doubt is answered with 400 and the end of the connection: nothing is smuggled in."""
+    smuggled = REQUEST + b"content-length: 0\r\n\r\n"
+    async with connect() as (reader, writer), asyncio.timeout(BUSY):
+        writer.write(REQUEST + framing + smuggled)
+        answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert recorder.bodies == []
+
+
 async def test_dribbling_does_not_help(connect: Connect) -> None:
     """A client that sends a byte now and then, as slowloris does, is hung up on as well."""
     async with connect() as (reader, writer), asyncio.timeout(BUSY):
