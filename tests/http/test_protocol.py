@@ -12,7 +12,7 @@ import structlog.testing
 import uvicorn
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from churn.http.protocol import LARGEST_HEAD, PunctualProtocol
+from churn.http.protocol import LARGEST_HEAD, OnePiece, PunctualProtocol
 
 #: Seconds: far less than any test waits, far more than a request on the same machine takes to arrive.
 PATIENCE = 0.5
@@ -29,6 +29,9 @@ class Recorder:
         self.begun = asyncio.Event()
         self.may_read = asyncio.Event()
         self.may_read.set()
+        self.may_finish = asyncio.Event()
+        self.may_finish.set()
+        self.answer = b""
 
     async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
         self.begun.set()
@@ -42,8 +45,11 @@ class Recorder:
             if not message["more_body"]:
                 break
         self.bodies.append(body)
-        await send({"type": "http.response.start", "status": 204, "headers": []})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        length = (b"content-length", b"%d" % len(self.answer))
+        await send({"type": "http.response.start", "status": 200, "headers": [length]})
+        if not self.may_finish.is_set():
+            await self.may_finish.wait()
+        await send({"type": "http.response.body", "body": self.answer, "more_body": False})
 
 
 type Connect = Callable[[], Any]
@@ -141,7 +147,7 @@ async def test_a_later_request_has_its_own_time(connect: Connect, recorder: Reco
             for part in (REQUEST, b"content-length: 2\r\n\r\n", b"ab"):
                 writer.write(part)
                 await asyncio.sleep(PATIENCE / 10)
-            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204")
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
         writer.write(REQUEST)
         assert await reader.read() == b""
     assert recorder.bodies == [b"ab", b"ab"]
@@ -156,7 +162,7 @@ async def test_the_service_may_take_its_own_time(connect: Connect, recorder: Rec
         await recorder.begun.wait()
         await asyncio.sleep(3 * PATIENCE)
         recorder.may_read.set()
-        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
     assert [len(body) for body in recorder.bodies] == [size]
 
 
@@ -166,6 +172,52 @@ async def test_a_head_has_a_largest_size(connect: Connect, recorder: Recorder) -
         writer.write(REQUEST + b"x: " + bytes(b"y" * 2 * LARGEST_HEAD))
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 400")
     assert recorder.bodies == []
+
+
+class RecordingTransport(asyncio.Transport):
+    """Remembers what was written, and nothing else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+
+    def write(self, data: Any) -> None:
+        self.written.append(data)
+
+    def is_closing(self) -> bool:
+        return False
+
+
+async def test_an_answer_leaves_in_one_piece() -> None:
+    """Head and body of an answer are written at once; what follows is written as it comes."""
+    transport = RecordingTransport()
+    one_piece = OnePiece(transport, asyncio.get_running_loop())
+    for part in (b"HTTP/1.1 200 OK\r\n\r\n", b"body", b"more"):
+        one_piece.write(part)
+    await asyncio.sleep(0)
+    assert transport.written == [b"HTTP/1.1 200 OK\r\n\r\nbody", b"more"]
+
+
+async def test_a_head_does_not_wait_for_its_body(connect: Connect, recorder: Recorder) -> None:
+    """The head of an answer whose body takes its time is there at once, and the body when it comes."""
+    recorder.answer = b"kept"
+    recorder.may_finish.clear()
+    async with connect() as (reader, writer), asyncio.timeout(BUSY):
+        writer.write(REQUEST + b"content-length: 0\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        recorder.may_finish.set()
+        assert await reader.readexactly(4) == b"kept"
+
+
+async def test_an_answer_may_end_its_connection(connect: Connect, recorder: Recorder) -> None:
+    """Who asks for one answer and the end of the connection gets both, also when there is no body."""
+    for answer in (b"", b"kept"):
+        recorder.answer = answer
+        async with connect() as (reader, writer), asyncio.timeout(BUSY):
+            writer.write(REQUEST + b"connection: close\r\ncontent-length: 0\r\n\r\n")
+            whole = await reader.read()
+            assert whole.startswith(b"HTTP/1.1 200")
+            assert whole.endswith(b"\r\n\r\n" + answer)
 
 
 def leaving(*messages: bytes) -> Receive:

@@ -13,7 +13,7 @@ from churn.domain.expectation import Text
 from churn.domain.language import Language
 from churn.domain.outcome import Outcome
 from churn.domain.review import Review
-from churn.http.connection import ChurnRequest
+from churn.http.connection import ChurnRequest, JSONAnswer, answer_response
 from churn.http.idempotency import OnceOperation, once
 from churn.http.json_body import MOST_ERRORS, FieldError, InvalidBody, StrictJSON
 from churn.http.problems import problem_responses
@@ -73,9 +73,9 @@ class FollowUpController(Controller):
             "Sans effet si c'est déjà ce qui est enregistré. Un autre résultat s'ajoute au précédent, qui reste avec "
             "qui et quand ; le plus récent compte."
         ),
-        response_description="Le résultat qui compte",
         operation_class=OnceOperation,
-        responses=problem_responses(401, 404, 409, 413, 415, 422, 429, 503),
+        responses=answer_response(Outcome, "Le résultat qui compte")
+        | problem_responses(401, 404, 409, 413, 415, 422, 429, 503),
     )
     async def record_outcome(
         self,
@@ -84,7 +84,7 @@ class FollowUpController(Controller):
         request: ChurnRequest,
         record_outcome: NamedDependency[RecordOutcome],
         answer_once: NamedDependency[AnswerOnce],
-    ) -> Outcome:
+    ) -> JSONAnswer:
         """The outcome that counts."""
         try:
             return await once(
@@ -109,9 +109,9 @@ class FollowUpController(Controller):
             "ce que l'on observe ensuite : on revient parfois. Seul un autre jour de départ, avant l'horizon de la "
             "prédiction, le corrige. Tout est enregistré, ou rien : `422` nomme chaque ligne en cause, à partir de 0."
         ),
-        response_description="Ce qui a été enregistré",
         operation_class=RowsOperation,
-        responses=problem_responses(401, 409, 413, 415, 422, 429, 503),
+        responses=answer_response(Recorded, "Ce qui a été enregistré")
+        | problem_responses(401, 409, 413, 415, 422, 429, 503),
     )
     async def record_outcomes(
         self,
@@ -119,7 +119,7 @@ class FollowUpController(Controller):
         request: ChurnRequest,
         record_outcomes: NamedDependency[RecordOutcomes],
         answer_once: NamedDependency[AnswerOnce],
-    ) -> Recorded:
+    ) -> JSONAnswer:
         """How many were new, and which rows concern no prediction."""
         if wrong := [
             row for row, item in enumerate(data) if (item.prediction_id is UNSET) == (item.employee_ref is UNSET)
@@ -149,9 +149,9 @@ class FollowUpController(Controller):
             "Au nom du compte qui demande. Sans effet si c'est déjà sa dernière conclusion. Une autre s'ajoute ; la "
             "plus récente compte."
         ),
-        response_description="La conclusion qui compte",
         operation_class=OnceOperation,
-        responses=problem_responses(401, 404, 409, 413, 415, 422, 429, 503),
+        responses=answer_response(Review, "La conclusion qui compte")
+        | problem_responses(401, 404, 409, 413, 415, 422, 429, 503),
     )
     async def review(
         self,
@@ -160,7 +160,7 @@ class FollowUpController(Controller):
         request: ChurnRequest,
         review_prediction: NamedDependency[ReviewPrediction],
         answer_once: NamedDependency[AnswerOnce],
-    ) -> Review:
+    ) -> JSONAnswer:
         """The review that counts."""
         return await once(
             request,

@@ -12,7 +12,7 @@ from litestar.openapi.spec import OpenAPIHeader, OpenAPIResponse, OpenAPIType, P
 from litestar.types import Scope
 
 from churn.domain.answer import Answer
-from churn.http.connection import ChurnRequest
+from churn.http.connection import ChurnRequest, JSONAnswer
 from churn.http.headers import header
 from churn.http.operation import TrueOperation
 from churn.use_cases.answer_once import AnswerOnce
@@ -62,7 +62,9 @@ def key_of(scope: Scope) -> str | None:
     return match[1] or match[2]
 
 
-async def once[T](request: ChurnRequest, answer_once: AnswerOnce, act: Callable[[], Awaitable[T]]) -> T:
+async def once(
+    request: ChurnRequest, answer_once: AnswerOnce, act: Callable[[], Awaitable[msgspec.Struct]]
+) -> JSONAnswer:
     """What `act` gives; under a key, as a response that is kept and given again.
 
     Raises:
@@ -71,13 +73,13 @@ async def once[T](request: ChurnRequest, answer_once: AnswerOnce, act: Callable[
     """
     key = key_of(request.scope)
     if key is None:
-        return await act()
+        return JSONAnswer(await act())
 
     async def answer() -> Answer:
         return Answer("application/json", msgspec.json.encode(await act()))
 
     # Litestar takes a response for what it is, whatever else a handler may give.
-    return cast("T", await answered_once(request, answer_once, key, await request.body(), answer))
+    return cast("JSONAnswer", await answered_once(request, answer_once, key, await request.body(), answer))
 
 
 async def answered_once(

@@ -19,7 +19,7 @@ from churn.domain.employee import FEATURES
 from churn.domain.errors import ModelUnavailable, UnknownModel
 from churn.domain.prediction import ModelInfo, Prediction
 from churn.http.batch import too_many_rows
-from churn.http.connection import ChurnRequest, JSONAnswer
+from churn.http.connection import ChurnRequest, JSONAnswer, answer_response
 from churn.http.idempotency import OnceOperation, once
 from churn.http.json_body import MOST_ERRORS, UNKNOWN, FieldError, InvalidBody, closest
 from churn.http.language import language_of
@@ -255,16 +255,15 @@ class InferenceController(Controller):
         dto=TensorJSON,
         return_dto=None,
         status_code=200,
-        response_class=JSONAnswer,
         summary="Prédire le départ d'employés donnés en tenseurs",
         description=(
             "Un tenseur par variable, ou un tenseur `[n, k]` dont `parameters.columns` donne les noms des colonnes, "
             "séparés par des virgules ; l'un n'empêche pas l'autre. Toutes les prédictions sont enregistrées, en une "
             "transaction, avant la réponse, ou aucune. `prediction_id` est leur identifiant dans l'historique."
         ),
-        response_description="Les prédictions, enregistrées",
         operation_class=OnceOperation,
-        responses=problem_responses(401, 404, 409, 413, 415, 422, 429, 503, shape=InferenceProblem),
+        responses=answer_response(InferenceResponse, "Les prédictions, enregistrées")
+        | problem_responses(401, 404, 409, 413, 415, 422, 429, 503, shape=InferenceProblem),
     )
     async def infer(  # noqa: PLR0917
         self,
@@ -277,7 +276,7 @@ class InferenceController(Controller):
         turns: NamedDependency[Turns],
         answer_once: NamedDependency[AnswerOnce],
         version: ModelVersion = None,
-    ) -> InferenceResponse:
+    ) -> JSONAnswer:
         """Tensors in, tensors out."""
         active = _active(serving_model, name, version)
         outputs = _wanted(data.outputs or (), _outputs(active))

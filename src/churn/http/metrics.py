@@ -29,6 +29,18 @@ _PROBABILITIES: Final = tuple(step / 10 for step in range(1, 11))
 _ROWS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
+class _ByLabels(dict[tuple[object, ...], Histogram]):
+    """The children of a histogram: its own `labels()` takes longer than `observe()`, and both are on every request."""
+
+    def __init__(self, histogram: Histogram) -> None:
+        super().__init__()
+        self._histogram = histogram
+
+    def __missing__(self, labels: tuple[object, ...]) -> Histogram:
+        child = self[labels] = self._histogram.labels(*labels)
+        return child
+
+
 class Metrics:
     """The service's instruments.
 
@@ -39,21 +51,22 @@ class Metrics:
     def __init__(self) -> None:
         # A registry of our own, so that an application can be built more than once in a process.
         self._registry = CollectorRegistry()
-        self._children: dict[tuple[object, ...], Histogram] = {}
-        self.request_seconds = Histogram(
+        request_seconds = Histogram(
             "churn_http_request_duration_seconds",
             "Time from the first byte of a request to the last of its answer; the count is the number of requests.",
             ("method", "route", "status"),
             buckets=_REQUEST_SECONDS,
             registry=self._registry,
         )
-        self.probability = Histogram(
+        probability = Histogram(
             "churn_prediction_probability",
             "Predicted probability of leaving; the count is the number of predictions.",
             ("model_version", "prediction"),
             buckets=_PROBABILITIES,
             registry=self._registry,
         )
+        self._request_seconds = _ByLabels(request_seconds)
+        self._probability = _ByLabels(probability)
         self.auth_failures = Counter("churn_auth_failures", "Sign-ins refused.", ("reason",), registry=self._registry)
         self.history_queue = Gauge(
             "churn_history_queue_depth",
@@ -129,20 +142,12 @@ class Metrics:
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """One request was answered on `route`, a template, in `seconds`."""
-        self._child(self.request_seconds, method, route, str(status)).observe(seconds)
+        self._request_seconds[method, route, status].observe(seconds)
 
     def predicted(self, prediction: Prediction) -> None:
         """One prediction was made and stored."""
-        label = "1" if prediction.leaves else "0"
-        self._child(self.probability, prediction.model_version, label).observe(prediction.score.probability)
-
-    def _child(self, histogram: Histogram, *labels: str) -> Histogram:
-        # `labels()` takes longer than `observe()`, and both are on the path of every request.
-        key = (id(histogram), *labels)
-        child = self._children.get(key)
-        if child is None:
-            child = self._children[key] = histogram.labels(*labels)
-        return child
+        labels = prediction.model_version, int(prediction.leaves)
+        self._probability[labels].observe(prediction.score.probability)
 
     def history_flushed(self, flush: HistoryFlush) -> None:
         """Told by the history of each attempt to commit."""

@@ -19,7 +19,7 @@ from churn.domain.account import USERNAME_PATTERN
 from churn.domain.employee import DEMONSTRATION, EMPLOYEE_REF_PATTERN, Employee
 from churn.domain.prediction import HistoryFilter
 from churn.http.answers import answer_to, remembered
-from churn.http.connection import ChurnRequest, JSONAnswer
+from churn.http.connection import ChurnRequest, JSONAnswer, answer_response
 from churn.http.export import ExportOperation, Format, accepted_format, export
 from churn.http.headers import header
 from churn.http.idempotency import OnceOperation, key_of, once
@@ -63,24 +63,23 @@ def predict_with(
         dto=StrictJSON[Employee],
         return_dto=None,
         status_code=200,
-        response_class=JSONAnswer,
         summary="Prédire le départ d'un employé",
         description=(
             "Enregistre la prédiction avant de répondre : une réponse 200 survit à une panne. "
             "Une valeur hors de la plage d'apprentissage est évaluée à son bord et nommée dans `warnings`."
         ),
-        responses=problem_responses(401, 409, 413, 415, 422, 429, 503),
-        response_description="La prédiction, enregistrée",
+        responses=answer_response(PredictionAnswer, "La prédiction, enregistrée")
+        | problem_responses(401, 409, 413, 415, 422, 429, 503),
         operation_class=OnceOperation,
     )
     async def predict(
         data: Annotated[Employee, BodyKwarg(examples=[Example(summary="Risque élevé", value=EXAMPLE)])],
         request: ChurnRequest,
-    ) -> PredictionAnswer:
+    ) -> JSONAnswer:
         """One employee in, one prediction out."""
         if key_of(request.scope) is None:
             prediction = await predict_attrition(data, account=request.user.username)
-            return answer_to(prediction, language_of(request))
+            return JSONAnswer(answer_to(prediction, language_of(request)))
 
         async def answer() -> PredictionAnswer:
             # In one transaction with the key, which the group commit of many accounts is not.

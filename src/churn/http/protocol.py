@@ -1,12 +1,50 @@
-"""HTTP/1.1 from clients that take their time: uvicorn's own protocol knows no limit on how long a request arrives."""
+"""HTTP/1.1 as uvicorn speaks it, but requests have to arrive in time and answers leave in one piece."""
 
 import asyncio
-from typing import Any, Final, override
+from typing import Any, Final, cast, override
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 #: Bytes of a request line and its headers: what browsers and proxies send is a tenth of it.
 LARGEST_HEAD: Final = 1 << 16
+
+
+class OnePiece:
+    """A transport that sends the head of an answer together with what follows in the same turn of the loop.
+
+    uvicorn writes them one after the other: two system calls and two packets for each answer.
+    """
+
+    __slots__ = ("_head", "_loop", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._head = b""
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever else a transport can do
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send `data`, or keep it for a moment if it is a head."""
+        if self._head:
+            head, self._head = self._head, b""
+            self._transport.write(head + data)
+        elif data.startswith(b"HTTP/"):
+            self._head = data
+            self._loop.call_soon(self._send_head)
+        else:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Send what has been kept, then close."""
+        self._send_head()
+        self._transport.close()
+
+    def _send_head(self) -> None:
+        if self._head and not self._transport.is_closing():
+            self._transport.write(self._head)
+        self._head = b""
 
 
 class PunctualProtocol(HttpToolsProtocol):
@@ -28,6 +66,7 @@ class PunctualProtocol(HttpToolsProtocol):
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.transport = cast("asyncio.Transport", OnePiece(transport, self.loop))
         self._expect()
 
     @override
