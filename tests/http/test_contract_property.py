@@ -5,7 +5,7 @@ from urllib.parse import quote, quote_from_bytes
 from uuid import UUID
 
 import httpx
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.builders import LEAVER
 from tests.http.problem import problem_of
@@ -92,6 +92,8 @@ async def test_any_look_at_the_audit_is_answered(admin: httpx.AsyncClient, param
 
 
 @given(headers=HEADERS, body=st.just(json.dumps(LEAVER).encode()) | st.binary(max_size=20))
+@example(headers={"host": ""}, body=b"")
+@example(headers={"host": "churn.test/path:port"}, body=b"")
 async def test_any_header_is_answered(client: httpx.AsyncClient, headers: dict[str, str], body: bytes) -> None:
     """Any headers give a prediction or a problem."""
     check(await client.post("/predict", content=body, headers=raw(headers)))

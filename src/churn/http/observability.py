@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult
 
 import msgspec
 import structlog
@@ -62,8 +62,11 @@ class Observed:
         started = time.perf_counter()
         request_id = _request_id(scope)
         if not _is_host(header(scope, b"host")):
-            # Litestar takes it for an address, and fails on one that is none: then it is as good as absent.
+            # Litestar makes an address of it, and fails on one that is none: then it is as good as absent. It then
+            # does the same with the server's name and port, of which a Unix socket has no port.
             scope["headers"] = [(name, value) for name, value in scope["headers"] if name != b"host"]
+            if scope["server"] is not None and scope["server"][1] is None:
+                scope["server"] = None
         named = (b"x-request-id", request_id.encode())
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
@@ -109,8 +112,10 @@ def _request_id(scope: HTTPScope) -> str:
 
 @lru_cache(maxsize=64)
 def _is_host(value: str) -> bool:
+    if not value:
+        return False
     try:
-        _ = urlsplit("//" + value).port
+        _ = SplitResult("", value, "", "", "").port
     except ValueError:
         return False
     return True
