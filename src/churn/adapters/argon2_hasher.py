@@ -5,6 +5,7 @@ import os
 import secrets
 import sys
 import threading
+from base64 import b64encode
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import BoundedSemaphore
@@ -29,9 +30,9 @@ class Argon2PasswordHasher:
     def __init__(
         self, *, concurrency: int, queue_size: int, parameters: argon2.Parameters = RFC_9106_LOW_MEMORY
     ) -> None:
-        """At most `concurrency` calls run and `queue_size` more wait. Computes one hash, so it takes a moment."""
+        """At most `concurrency` calls run and `queue_size` more wait."""
         self._argon2 = argon2.PasswordHasher.from_parameters(parameters)
-        self._decoy = self._argon2.hash(secrets.token_bytes(16))
+        self._decoy = _decoy(parameters)
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="argon2", initializer=_yield_to_others)
         self._slots = BoundedSemaphore(concurrency + queue_size)
 
@@ -91,3 +92,12 @@ def _yield_to_others() -> None:
 def _encode(password: str) -> bytes:
     # A lone surrogate, which UTF-8 proper cannot carry, makes a wrong password, not a failure.
     return password.encode("utf-8", "surrogatepass")
+
+
+def _decoy(parameters: argon2.Parameters) -> str:
+    """A hash that costs what any does, in the PHC string format, of a password that nobody knows."""
+    salt, tag = (
+        b64encode(secrets.token_bytes(size)).decode().rstrip("=") for size in (parameters.salt_len, parameters.hash_len)
+    )
+    costs = f"m={parameters.memory_cost},t={parameters.time_cost},p={parameters.parallelism}"
+    return f"$argon2id$v={parameters.version}${costs}${salt}${tag}"

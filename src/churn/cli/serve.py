@@ -19,9 +19,6 @@ import click
 from msgspec.structs import replace
 
 from churn.cli.database import database, settings_or_exit
-from churn.cli.migrate import migrate_database
-from churn.cli.run import actor
-from churn.container import build_container
 from churn.domain.account import Role
 from churn.domain.errors import ChurnError, UsernameTaken
 from churn.settings import Settings
@@ -39,26 +36,26 @@ _WORKER_PATIENCE: Final = 60
 @click.option("--workers", type=click.IntRange(1, 64), help="Server processes.  [CHURN_WORKERS, 1]")
 def serve(host: str | None, port: int | None, workers: int | None) -> None:
     """Start the database if it is the embedded one, migrate it, create the first account, and serve."""
-    # The web framework takes a while to import, and the other commands do without.
-    import uvicorn  # noqa: PLC0415
-
-    from churn.http.observability import configure_logging  # noqa: PLC0415
-    from churn.http.protocol import PunctualProtocol  # noqa: PLC0415
-
     settings = settings_or_exit()
     settings = replace(
         settings, host=host or settings.host, port=port or settings.port, workers=workers or settings.workers
     )
     if settings.tracing and find_spec("opentelemetry") is None:
         raise click.ClickException("CHURN_TRACING needs the extra: install churn[otel]")
-    configure_logging(settings.log_level)
     _check_address(settings.host, settings.port)
     # uvicorn stops cleanly at SIGTERM, then lets the signal take its course: here, to the end of this function.
     signal.signal(signal.SIGTERM, _exit)
-    # Imported while PostgreSQL starts, which takes as long: the model needs it, and nothing before.
-    threading.Thread(target=import_module, args=("sklearn.base",), daemon=True).start()
+    # While PostgreSQL starts, which takes as long.
+    threading.Thread(target=_import_ahead, args=(settings,), daemon=True).start()
     with ExitStack() as stack:
         settings = stack.enter_context(database(settings))
+        import uvicorn  # noqa: PLC0415
+
+        from churn.cli.migrate import migrate_database  # noqa: PLC0415
+        from churn.http.observability import configure_logging  # noqa: PLC0415
+        from churn.http.protocol import PunctualProtocol  # noqa: PLC0415
+
+        configure_logging(settings.log_level)
         try:
             asyncio.run(migrate_database(settings))
             password = asyncio.run(_create_first_account(settings))
@@ -88,6 +85,16 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
         )
 
 
+def _import_ahead(settings: Settings) -> None:
+    """Import what is needed once PostgreSQL has started: both take a second."""
+    for name in ("churn.http.observability", "churn.cli.migrate", "churn.adapters.postgres.migrations"):
+        import_module(name)
+    # Each worker imports these for itself, and prometheus_client, as it is imported, looks where workers keep counts.
+    if settings.workers == 1:
+        import_module("churn.http.app")
+    import_module("sklearn.base")
+
+
 def _check_address(host: str, port: int) -> None:
     """Find out before anything is started, not after, that the address cannot be listened on."""
     try:
@@ -103,6 +110,9 @@ def _exit(_: int, __: FrameType | None) -> None:
 
 async def _create_first_account(settings: Settings) -> str | None:
     """Create the first account if there is none; its password if it was generated here."""
+    from churn.cli.run import actor  # noqa: PLC0415
+    from churn.container import build_container  # noqa: PLC0415
+
     container = build_container(settings)
     try:
         if await container.users().all():
