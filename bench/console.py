@@ -15,8 +15,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import UUID
 
 import httpx
+import msgspec
 import uuid_utils.compat
 from litestar.types import ASGIApp
 from sqlalchemy import text
@@ -27,7 +29,7 @@ from churn.adapters.postgres.migrations import Migrations
 from churn.container import build_container
 from churn.domain.account import Role
 from churn.domain.employee import Employee, Overtime
-from churn.domain.prediction import Prediction
+from churn.domain.prediction import Prediction, id_at
 from churn.http.app import create_app
 from churn.settings import Settings
 
@@ -35,13 +37,21 @@ PASSWORD = "a password for the bench"
 HEADERS = {"sec-fetch-site": "same-origin"}
 #: Rows that are scored one by one; the others are copies of them at other moments.
 SEED = 10_000
-#: One row of the table at another moment of the last year, under an id of that moment.
+#: One row of the table at another moment of the last two years, under an id of that moment.
 COPY = """
 INSERT INTO prediction
 SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7' || substr(md5(random()::text), 1, 3)
         || '8' || substr(md5(random()::text), 1, 15))::uuid, at, {others}
 FROM prediction, generate_series(1, {times}) AS n,
-     LATERAL (SELECT created_at - random() * n / n * interval '365 days' AS at) AS moment
+     LATERAL (SELECT created_at - created_at + now() - random() * n / n * interval '730 days' AS at) AS moment
+"""
+
+#: Everybody was still there a year after the prediction, or had left as often as was said.
+OUTCOMES = """
+INSERT INTO outcome (prediction_id, number, "left", observed_on, recorded_at, account)
+SELECT id, 1, leaves, (created_at + CASE WHEN leaves THEN random() ELSE 1 END * interval '1 year')::date, now(), 'admin'
+FROM prediction, LATERAL (SELECT random() < probability AS leaves) AS happened
+WHERE created_at < now() - interval '1 year'
 """
 
 
@@ -71,7 +81,7 @@ def employees(number: int) -> list[Employee]:
 
 
 async def fill(settings: Settings, rows: int) -> None:
-    """A history of `rows` predictions over a year, nearly all by one account, and their counts."""
+    """A history of `rows` predictions over two years, nearly all by one account, their counts and outcomes."""
     container = build_container(settings)
     # The service's own gives up after the seconds that a request may take.
     engine = create_engine(settings.database_url, pool_size=2, statement_timeout=None)
@@ -84,10 +94,11 @@ async def fill(settings: Settings, rows: int) -> None:
     async def blocks() -> AsyncIterator[Sequence[Prediction]]:
         for n, employee in enumerate(employees(SEED)):
             score = model.predict(employee)
+            moment = now - n * timedelta(days=730) / SEED
             yield [
                 Prediction(
-                    id=uuid_utils.compat.uuid7(),
-                    created_at=now - timedelta(seconds=n),
+                    id=UUID(int=id_at(moment).int | uuid_utils.compat.uuid7().int & (1 << 80) - 1),
+                    created_at=moment,
                     account="rare" if n == 0 else "admin",
                     model_version=model.info.version,
                     threshold=model.info.threshold,
@@ -108,12 +119,18 @@ async def fill(settings: Settings, rows: int) -> None:
                 )
             )
         ).all()
-        # The account that is rare stays so.
-        others = ", ".join("'admin'" if name == "account" else name for name in columns)
+        # The account that is rare stays so, and what is older than 400 days is by a version that serves no more.
+        changed = {
+            "account": "'admin'",
+            "model_version": "CASE WHEN at < now() - interval '400 days' THEN 'retired' ELSE model_version END",
+        }
+        others = ", ".join(changed.get(name, name) for name in columns)
         await connection.execute(text(COPY.format(others=others, times=max(rows // SEED - 1, 1))))
+        outcomes = (await connection.execute(text(OUTCOMES))).rowcount
     async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
         await connection.execute(text("VACUUM ANALYZE"))
         print(f"{(await connection.execute(text('SELECT count(*) FROM prediction'))).scalar_one():,} predictions")
+        print(f"{outcomes:,} of them with an outcome")
     await container.rebuild_counts()()
     await engine.dispose()
     await container.engine().dispose()
@@ -158,13 +175,15 @@ async def pages(client: httpx.AsyncClient) -> dict[str, str]:
         "one person": "/console",
         "a prediction": f"/console/predictions/{identifiers[5]}",
         "history": "/console/history",
-        "history, an older page": f"/console/history?before={uuid_at(datetime.now(UTC) - timedelta(days=180))}",
+        "history, an older page": f"/console/history?before={id_at(datetime.now(UTC) - timedelta(days=180))}",
         "history, by reference": "/console/history?ref=E-4711",
         "history, by a reference there is not": "/console/history?ref=E-nobody",
         "history, high risk": "/console/history?leaves=1",
         "history, one month": f"/console/history?since={month}&until={month + timedelta(days=30)}",
         "history, one month, high risk": f"/console/history?since={month}&until={month + timedelta(days=30)}&leaves=1",
         "history, a rare account": "/console/history?account=rare",
+        "history, a version that serves no more": "/console/history?model=retired",
+        "history, that version, high risk": "/console/history?model=retired&leaves=1",
         "history, no such model": "/console/history?model=nothing",
         "ranked file of 1,000": answer.headers["location"],
         "drift": "/console/monitoring",
@@ -176,18 +195,16 @@ async def pages(client: httpx.AsyncClient) -> dict[str, str]:
     }
 
 
-def uuid_at(moment: datetime) -> str:
-    """The smallest UUIDv7 of `moment`."""
-    digits = f"{int(moment.timestamp() * 1000):012x}"
-    return f"{digits[:8]}-{digits[8:]}-7000-8000-000000000000"
-
-
 async def measure(settings: Settings, rounds: int) -> None:
     async with running(create_app(settings)) as client:
         addresses = await pages(client)
         seconds: dict[str, list[float]] = {name: [] for name in addresses}
         sizes = {}
+        employee = msgspec.to_builtins(employees(1)[0])
         for _ in range(rounds):
+            # Others work meanwhile: what is known of today changes with each prediction.
+            answer = await client.post("/predict", json=employee, auth=("admin", PASSWORD))
+            assert answer.status_code == 200, answer.text
             for name, address in addresses.items():
                 started = time.perf_counter()
                 answer = await client.get(address)

@@ -1,28 +1,45 @@
 """What every `Evidence` must do."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
-import numpy as np
 import pytest
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
-from tests.builders import prediction
+from tests.builders import employee, prediction
 
-from churn.adapters.memory import MemoryEvidence, MemoryHistoryRepository, MemoryOutcomeLog
+from churn.adapters.joblib_model.bundle import active_version, read_manifest
+from churn.adapters.memory import (
+    MemoryAuditTrail,
+    MemoryEvidence,
+    MemoryHistoryRepository,
+    MemoryModelCatalogue,
+    MemoryOutcomeLog,
+    MemoryPersonalData,
+    MemoryReviewLog,
+    MemoryShadowScores,
+)
 from churn.adapters.postgres.engine import create_engine
 from churn.adapters.postgres.evidence import PostgresEvidence
 from churn.adapters.postgres.follow_up import PostgresOutcomeLog
 from churn.adapters.postgres.history import PostgresHistoryRepository
+from churn.adapters.postgres.personal_data import PostgresPersonalData
+from churn.adapters.postgres.tables import day_evidence
+from churn.adapters.postgres.tables import prediction as prediction_table
+from churn.adapters.postgres.traffic import TrafficCounter
 from churn.domain.audit import AuditEvent
 from churn.domain.errors import StorageUnavailable
 from churn.domain.outcome import Outcome
-from churn.domain.performance import Cohort
-from churn.domain.prediction import Risk, Score
-from churn.ports import Evidence, HistoryRepository, OutcomeLog
+from churn.domain.performance import RISKS, Cohort
+from churn.domain.prediction import Prediction, Risk, Score
+from churn.ports import Evidence, HistoryRepository, OutcomeLog, PersonalData
+from churn.settings import Settings
 
-type Stores = tuple[HistoryRepository, OutcomeLog, Evidence]
+type Stores = tuple[HistoryRepository, OutcomeLog, Evidence, PersonalData]
 
+MODELS = Path(Settings().models_dir)
 LAST_OF_MAY = datetime(2025, 5, 31, 23, 59, 59, tzinfo=UTC)
 #: Three months later, by the calendar.
 END = date(2025, 8, 31)
@@ -37,16 +54,21 @@ EVERYTHING = {
 
 @asynccontextmanager
 async def memory(_: AsyncEngine) -> AsyncIterator[Stores]:
-    history = MemoryHistoryRepository()
-    outcomes = MemoryOutcomeLog(history)
-    yield history, outcomes, MemoryEvidence(history, outcomes)
+    history, trail = MemoryHistoryRepository(), MemoryAuditTrail()
+    outcomes, reviews, scores = MemoryOutcomeLog(history), MemoryReviewLog(history), MemoryShadowScores(history)
+    data = MemoryPersonalData(history=history, shadow_scores=scores, outcomes=outcomes, reviews=reviews, trail=trail)
+    yield history, outcomes, MemoryEvidence(history, outcomes), data
 
 
 @asynccontextmanager
 async def postgres(engine: AsyncEngine) -> AsyncIterator[Stores]:
-    history = PostgresHistoryRepository(engine, queue_size=4096, flush_timeout=5.0, on_flush=lambda _: None)
+    # One of the versions has a manifest here, the others have none.
+    counter = TrafficCounter(MemoryModelCatalogue({"b": (read_manifest(MODELS, active_version(MODELS))[0], None)}))
+    history = PostgresHistoryRepository(
+        engine, queue_size=4096, flush_timeout=5.0, on_flush=lambda _: None, counter=counter
+    )
     await history.start()
-    yield history, PostgresOutcomeLog(engine), PostgresEvidence(engine)
+    yield history, PostgresOutcomeLog(engine), PostgresEvidence(engine), PostgresPersonalData(engine, counter=counter)
     await history.stop()
 
 
@@ -67,10 +89,17 @@ async def answer(
     at: datetime = LAST_OF_MAY,
     version: str = "a",
     risk: Risk = Risk.HIGH,
+    ref: str = "E-1",
 ) -> None:
     """A prediction, and what was said of it afterwards, oldest first."""
-    history, log, _ = stores
-    answered = prediction(created_at=at, model_version=version, score=Score(probability, None), risk=risk)
+    history, log, *_ = stores
+    answered = prediction(
+        created_at=at,
+        model_version=version,
+        score=Score(probability, None),
+        risk=risk,
+        employee=employee(employee_ref=ref),
+    )
     await history.append(answered)
     for left, observed_on in outcomes:
         outcome = Outcome(prediction_id=answered.id, left=left, observed_on=observed_on, recorded_at=at, account="anne")
@@ -113,7 +142,7 @@ async def test_an_outcome_says_what_the_domain_says(
     cohort = await only(stores)
     assert cohort.resolved_left.tolist() == resolved
     assert cohort.resolved_probability.tolist() == [0.25] * len(resolved)
-    assert cohort.resolved_risk == (Risk.HIGH,) * len(resolved)
+    assert cohort.resolved_risk.tolist() == [RISKS.index(Risk.HIGH)] * len(resolved)
     assert (cohort.predictions, cohort.pending, cohort.left_early) == (1, 0, 0)
 
 
@@ -165,10 +194,56 @@ async def test_groups_hold_every_prediction(stores: Stores) -> None:
     cohort = await only(stores)
     assert cohort.predictions == len(probabilities)
     assert (cohort.count * cohort.probability).sum() == pytest.approx(sum(probabilities))
-    high = np.array([risk is Risk.HIGH for risk in cohort.risk])
+    high = cohort.risk == RISKS.index(Risk.HIGH)
     assert cohort.count[high].sum() == 4
     assert (cohort.count * cohort.probability)[high].sum() == pytest.approx(0.6 + 0.9999 + 1.0)
     assert cohort.probability.max() == 1.0
+
+
+async def many(history: HistoryRepository, *block: Prediction) -> None:
+    async def generate() -> AsyncIterator[Sequence[Prediction]]:
+        yield block
+
+    await history.append_many(generate())
+
+
+@pytest.mark.parametrize("version", ["a", "b"])
+async def test_whatever_changes_is_told_the_next_time(stores: Stores, version: str) -> None:
+    """Predictions one by one or many at once, an outcome, its correction, another horizon, erasure and purge."""
+    history, log, evidence, data = stores
+    made = prediction(created_at=LAST_OF_MAY, model_version=version, employee=employee(employee_ref="E-2"))
+
+    async def told(**changes: object) -> tuple[int, list[float], list[bool]]:
+        cohorts = await evidence.cohorts(**EVERYTHING | changes)
+        assert len(cohorts) <= 1
+        for cohort in cohorts:
+            known = sorted(zip(cohort.resolved_probability.tolist(), cohort.resolved_left.tolist(), strict=True))
+            return cohort.predictions, [p for p, _ in known], [left for _, left in known]
+        return 0, [], []
+
+    async def say(left: bool, observed_on: date) -> None:
+        outcome = Outcome(
+            prediction_id=made.id, left=left, observed_on=observed_on, recorded_at=LAST_OF_MAY, account="anne"
+        )
+        await log.append([outcome], audit=audited)
+
+    await answer(stores, 0.25, (False, END), version=version)
+    assert await told() == (1, [0.25], [False])
+    await history.append(made)
+    assert await told() == (2, [0.25], [False])
+    await say(False, END - timedelta(days=40))
+    assert await told() == (2, [0.25], [False])
+    assert await told(months=1) == (2, [0.25, 0.8125], [False, False])
+    await say(True, END)
+    assert await told() == (2, [0.25, 0.8125], [False, True])
+    await say(False, END)
+    assert await told() == (2, [0.25, 0.8125], [False, False])
+    await many(history, prediction(created_at=LAST_OF_MAY - timedelta(hours=23), model_version=version))
+    assert await told() == (3, [0.25, 0.8125], [False, False])
+    await data.erase("E-2", audit=lambda _: audited(1))
+    assert await told() == (2, [0.25], [False])
+    await data.purge(before=LAST_OF_MAY + timedelta(days=1), limit=10, audit=lambda _: audited(2))
+    assert await told() == (0, [], [])
 
 
 async def test_an_empty_history_has_no_cohort(stores: Stores) -> None:
@@ -177,6 +252,21 @@ async def test_an_empty_history_has_no_cohort(stores: Stores) -> None:
 
 
 # What only a real server can show.
+
+
+async def test_what_is_kept_of_a_day_goes_with_a_person(engine: AsyncEngine) -> None:
+    """Nothing that was read off the erased rows is left, and what has not changed is not read again."""
+    async with postgres(engine) as stores:
+        for n, ref in enumerate(("E-1", "E-2", "E-1")):
+            await answer(stores, 0.25, at=LAST_OF_MAY - timedelta(days=n), ref=ref)
+        await stores[2].cohorts(**EVERYTHING)
+        await stores[3].erase("E-2", audit=lambda _: audited(1))
+        async with engine.begin() as connection:
+            assert (await connection.scalars(select(day_evidence.c.day))).all() == [date(2025, 5, 29)]
+            await connection.execute(update(prediction_table).values(probability=0.75))
+    (cohort,) = await PostgresEvidence(engine).cohorts(**EVERYTHING)
+    # The newest day is not over.
+    assert cohort.probability.tolist() == [0.25, 0.75]
 
 
 async def test_a_server_that_does_not_answer_makes_storage_unavailable(unused_tcp_port: int) -> None:

@@ -12,8 +12,9 @@ import uuid_utils.compat
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.builders import employee, prediction
 
-from churn.adapters.memory import MemoryHistoryRepository
+from churn.adapters.memory import MemoryHistoryRepository, MemoryModelCatalogue
 from churn.adapters.postgres.history import PostgresHistoryRepository
+from churn.adapters.postgres.traffic import TrafficCounter
 from churn.domain.employee import Overtime
 from churn.domain.errors import StorageUnavailable
 from churn.domain.prediction import ID_SLACK, HistoryFilter, Prediction, Risk, Score, id_at
@@ -29,7 +30,13 @@ async def memory(_: AsyncEngine) -> AsyncIterator[HistoryRepository]:
 
 @asynccontextmanager
 async def postgres(engine: AsyncEngine) -> AsyncIterator[HistoryRepository]:
-    repository = PostgresHistoryRepository(engine, queue_size=4096, flush_timeout=5.0, on_flush=lambda _: None)
+    repository = PostgresHistoryRepository(
+        engine,
+        queue_size=4096,
+        flush_timeout=5.0,
+        on_flush=lambda _: None,
+        counter=TrafficCounter(MemoryModelCatalogue({})),
+    )
     await repository.start()
     yield repository
     await repository.stop()
@@ -191,6 +198,8 @@ async def test_finds_newest_first_page_by_page(history: HistoryRepository) -> No
         (HistoryFilter(until=datetime(2026, 3, 3, 0, 0, 1, tzinfo=UTC)), {0, 1, 2}),
         (HistoryFilter(since=datetime.min.replace(tzinfo=UTC), until=datetime.max.replace(tzinfo=UTC)), {0, 1, 2}),
         (HistoryFilter(model_version="b"), {2}),
+        (HistoryFilter(model_version="c"), set()),
+        (HistoryFilter(model_version="b", since=datetime(2026, 3, 4, tzinfo=UTC)), set()),
         (HistoryFilter(leaves=True), {0, 2}),
         (HistoryFilter(leaves=False), {1}),
         (HistoryFilter(employee_ref="E-1"), {1}),

@@ -263,6 +263,25 @@ async def test_a_version_without_a_manifest_is_stored_all_the_same(engine: Async
         await check(counts, stored)
 
 
+async def test_a_manifest_may_come_late(engine: AsyncEngine) -> None:
+    """What was stored before it came is counted by a rebuild, and what came after it at once, in the same rows."""
+    async with postgres(engine) as (history, counts):
+        early = PostgresHistoryRepository(
+            engine,
+            queue_size=10,
+            flush_timeout=5.0,
+            on_flush=lambda _: None,
+            counter=TrafficCounter(MemoryModelCatalogue({})),
+        )
+        before, after = varied(20), varied(20, seed=1)
+        await many(early, before)
+        await many(history, after)
+        await many(early, varied(20, model_version="other"))
+        await check(counts, after)
+        assert await counts.rebuild(BINNING) == [FIRST, SECOND, THIRD]
+        await check(counts, [*before, *after])
+
+
 async def test_a_commit_that_was_lost_is_in_doubt_for_rows_and_counts_alike(engine: AsyncEngine) -> None:
     """When a flush fails, rows and counts of it are both there or both not there, and later ones are right."""
     history = PostgresHistoryRepository(

@@ -25,7 +25,7 @@ from churn.domain.alert import Alert, Finding, State, Subject, drift_finding, ne
 from churn.domain.drift import DriftRule, Verdict, report_drift
 from churn.domain.errors import NotDelivered, StorageUnavailable
 from churn.domain.manifest import Manifest
-from churn.domain.performance import Performance, PerformanceReport, estimate, realise
+from churn.domain.performance import RISKS, Performance, PerformanceReport, estimate, realise
 from churn.domain.prediction import Risk
 from churn.ports import AlertLog
 from churn.settings import Settings
@@ -61,7 +61,7 @@ def performance(n: int, *, tells: float, more: float = 1.0) -> Performance:
     probability = np.clip(rng.beta(1, 5, size=n), 0.01, 0.6)
     truth = tells * probability + (1 - tells) * probability.mean()
     left = rng.random(n) < np.clip(truth * more, 0, 1)
-    risk = [Risk.HIGH if p > 0.26 else Risk.LOW for p in probability]
+    risk = np.where(probability > 0.26, RISKS.index(Risk.HIGH), RISKS.index(Risk.LOW)).astype(np.uint8)
     return Performance(
         month=None,
         model_version=MANIFEST.version,

@@ -10,16 +10,23 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 from sklearn.metrics import brier_score_loss, precision_score, recall_score, roc_auc_score
 
-from churn.domain.performance import Cohort, estimate, realise, report_performance, roc_auc, wilson
+from churn.domain.performance import RISKS, Cohort, Judge, estimate, realise, report_performance, roc_auc, wilson
 from churn.domain.prediction import Risk
 from churn.domain.review import ReviewRates
+from churn.use_cases.report_performance import RememberingJudge
 
 JANUARY, FEBRUARY, MARCH = date(2026, 1, 1), date(2026, 2, 1), date(2026, 3, 1)
 THRESHOLD, BASE_RATE = 0.3, 0.16
 
 
-def risks(probability: NDArray[np.float64]) -> list[Risk]:
-    return [Risk.HIGH if p >= THRESHOLD else Risk.MODERATE if p > BASE_RATE else Risk.LOW for p in probability]
+def risks(probability: NDArray[np.float64]) -> NDArray[np.uint8]:
+    return positions(
+        [Risk.HIGH if p >= THRESHOLD else Risk.MODERATE if p > BASE_RATE else Risk.LOW for p in probability]
+    )
+
+
+def positions(levels: list[Risk]) -> NDArray[np.uint8]:
+    return np.array([RISKS.index(level) for level in levels], dtype=np.uint8)
 
 
 def sample(n: int, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -52,7 +59,7 @@ def test_bands_hold_what_was_said_against_what_happened() -> None:
     bands = realise(probability, left, levels).bands
     assert [band.risk for band in bands] == [Risk.LOW, Risk.MODERATE, Risk.HIGH]
     for band in bands:
-        inside = np.array([level is band.risk for level in levels])
+        inside = levels == RISKS.index(band.risk)
         assert (band.predictions, band.left) == (inside.sum(), left[inside].sum())
         assert band.predicted == pytest.approx(probability[inside].mean())
         assert band.observed == wilson(int(left[inside].sum()), int(inside.sum()))
@@ -86,7 +93,7 @@ def test_the_interval_of_the_roc_auc_holds_the_truth_as_often_as_it_says() -> No
 def test_one_of_a_kind_has_no_ranking(leavers: int) -> None:
     """With fewer than two leavers or stayers there is no area, and everything else is there all the same."""
     left = np.arange(10) < leavers
-    realised = realise(np.full(10, 0.5), left, [Risk.HIGH] * 10)
+    realised = realise(np.full(10, 0.5), left, positions([Risk.HIGH] * 10))
     assert realised.roc_auc is None
     assert realised.precision is not None
     assert (realised.recall is None) == (leavers == 0)
@@ -94,7 +101,7 @@ def test_one_of_a_kind_has_no_ranking(leavers: int) -> None:
 
 def test_nobody_flagged_has_no_precision() -> None:
     """A share of nobody is not zero: it is not there."""
-    realised = realise(np.array([0.1]), np.array([True]), [Risk.LOW])
+    realised = realise(np.array([0.1]), np.array([True]), positions([Risk.LOW]))
     assert (realised.precision, realised.brier.low, realised.brier.high) == (None, 0.0, 1.0)
     assert realised.recall is not None
     assert realised.recall.estimate == 0.0
@@ -154,12 +161,12 @@ def cohort(month: date, version: str, n: int, **changes: object) -> Cohort:
     values = {
         "month": month,
         "model_version": version,
-        "risk": tuple(risks(probability)),
+        "risk": risks(probability),
         "count": np.ones(n, dtype=np.int64),
         "probability": probability,
         "pending": 0,
         "left_early": 0,
-        "resolved_risk": tuple(risks(probability)),
+        "resolved_risk": risks(probability),
         "resolved_probability": probability,
         "resolved_left": left,
     }
@@ -181,6 +188,7 @@ def test_a_version_is_judged_over_all_its_months() -> None:
         as_of=date(2027, 3, 1),
         observed_until=date(2027, 3, 1),
         horizon_months=12,
+        judge=Judge(),
     )
     assert [(one.month, one.model_version, one.predictions) for one in report.months] == [
         (JANUARY, "a", 100),
@@ -199,7 +207,11 @@ def test_a_version_is_judged_over_all_its_months() -> None:
 
 def test_those_whose_time_has_not_come_are_not_judged() -> None:
     """A month of which nothing is resolved has an estimate and nothing realised; who was not seen is censored."""
-    nothing = {"resolved_risk": (), "resolved_probability": np.empty(0), "resolved_left": np.empty(0, dtype=np.bool_)}
+    nothing = {
+        "resolved_risk": positions([]),
+        "resolved_probability": np.empty(0),
+        "resolved_left": np.empty(0, dtype=np.bool_),
+    }
     waiting = cohort(JANUARY, "a", 100, pending=90, left_early=4, **nothing)
     report = report_performance(
         [waiting],
@@ -209,6 +221,7 @@ def test_those_whose_time_has_not_come_are_not_judged() -> None:
         as_of=date(2026, 6, 1),
         observed_until=date(2026, 6, 1),
         horizon_months=12,
+        judge=Judge(),
     )
     (one,) = report.months
     assert (one.pending, one.left_early, one.censored, one.realised) == (90, 4, 10, None)
@@ -218,6 +231,25 @@ def test_those_whose_time_has_not_come_are_not_judged() -> None:
 def test_no_prediction_is_no_error() -> None:
     """An empty period has an empty report."""
     report = report_performance(
-        [], [], since=JANUARY, until=MARCH, as_of=MARCH, observed_until=MARCH, horizon_months=12
+        [], [], since=JANUARY, until=MARCH, as_of=MARCH, observed_until=MARCH, horizon_months=12, judge=Judge()
     )
     assert (report.versions, report.months) == ((), ())
+
+
+@pytest.mark.parametrize(
+    "name", ["risk", "count", "probability", "resolved_risk", "resolved_probability", "resolved_left"]
+)
+def test_what_has_been_judged_is_remembered_until_it_changes(name: str) -> None:
+    """The judgement is that of somebody who remembers nothing, for equal cohorts and for any other."""
+    judge = RememberingJudge()
+    one = cohort(JANUARY, "a", 50)
+    values = getattr(one, name).copy()
+    values[-1] = 1 - values[-1]
+    other = cohort(JANUARY, "a", 50, **{name: values})
+    told = judge.realised([one]), judge.estimated([one])
+    again = judge.realised([cohort(JANUARY, "a", 50)]), judge.estimated([cohort(JANUARY, "a", 50)])
+    assert again[0] is told[0]
+    assert again[1] is told[1]
+    for cohorts in ([one], [other], [one, other], [other, one]):
+        assert judge.realised(cohorts) == Judge().realised(cohorts)
+        assert judge.estimated(cohorts) == Judge().estimated(cohorts)

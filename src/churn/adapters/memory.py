@@ -41,7 +41,7 @@ from churn.domain.errors import (
 )
 from churn.domain.manifest import Manifest
 from churn.domain.outcome import Outcome, Status, Subject, horizon_end, status
-from churn.domain.performance import Cohort
+from churn.domain.performance import RISKS, Cohort
 from churn.domain.personal_data import Kept, Removed
 from churn.domain.prediction import HistoryFilter, ModelInfo, Prediction, Score
 from churn.domain.review import Decision, Review, ReviewRates
@@ -633,15 +633,19 @@ def _cohort(month: date, version: str, members: Sequence[tuple[Prediction, Statu
     return Cohort(
         month=month,
         model_version=version,
-        risk=tuple(prediction.risk for prediction, _, _ in members),
+        risk=_positions([prediction for prediction, _, _ in members]),
         count=np.ones(len(members), dtype=np.int64),
         probability=np.array([prediction.score.probability for prediction, _, _ in members]),
         pending=sum(pending for _, _, pending in members),
         left_early=sum(pending and known is Status.LEFT for _, known, pending in members),
-        resolved_risk=tuple(prediction.risk for prediction, _ in resolved),
+        resolved_risk=_positions([prediction for prediction, _ in resolved]),
         resolved_probability=np.array([prediction.score.probability for prediction, _ in resolved], dtype=np.float64),
         resolved_left=np.array([known is Status.LEFT for _, known in resolved], dtype=np.bool_),
     )
+
+
+def _positions(predictions: Sequence[Prediction]) -> NDArray[np.uint8]:
+    return np.array([RISKS.index(prediction.risk) for prediction in predictions], dtype=np.uint8)
 
 
 class MemoryPersonalData:

@@ -6,9 +6,11 @@ by the calendar but by what has been observed: a horizon has passed when somebod
 still there on its last day or later. Where only departures are ever reported, nothing can be said.
 """
 
+import hashlib
 import math
 from collections.abc import Sequence
 from datetime import date
+from functools import cached_property
 from typing import Annotated, Final
 
 import numpy as np
@@ -24,6 +26,10 @@ from churn.domain.review import ReviewRates
 _Z: Final = 1.959963984540054
 #: How often outcomes are drawn for an estimate's interval: its ends are then good to about a tenth of its width.
 _DRAWS: Final = 500
+#: Risks in the order that an array tells them by.
+RISKS: Final = tuple(Risk)
+_HIGH: Final = RISKS.index(Risk.HIGH)
+
 #: Score bins of a cohort, over [0, 1]: probabilities within one are nearly ties, which costs the ROC AUC far less than
 #: a hundredth of its interval.
 SCORE_BINS: Final = 200
@@ -41,14 +47,14 @@ ASSUMPTION: Final = {
 }
 
 
-class Cohort(Struct, frozen=True, kw_only=True):
+class Cohort(Struct, frozen=True, kw_only=True, dict=True):
     """The predictions that one version made in one month, and what is known of them on one day."""
 
     month: date
     """Its first day, in UTC."""
     model_version: str
-    risk: tuple[Risk, ...]
-    """Of m groups of predictions of equal risk and nearly equal probability, over which the next two are spread."""
+    risk: NDArray[np.uint8]
+    """Shape (m,), positions in `RISKS`: of groups of predictions of equal risk and nearly equal probability."""
     count: NDArray[np.int64]
     """Shape (m,): predictions in each group."""
     probability: NDArray[np.float64]
@@ -57,8 +63,8 @@ class Cohort(Struct, frozen=True, kw_only=True):
     """Predictions whose horizon has not passed."""
     left_early: int
     """Of those, how many are known to have left already."""
-    resolved_risk: tuple[Risk, ...]
-    """Of the n predictions whose horizon has passed and whose outcome is known."""
+    resolved_risk: NDArray[np.uint8]
+    """Shape (n,), positions in `RISKS`: of the predictions whose horizon has passed and whose outcome is known."""
     resolved_probability: NDArray[np.float64]
     """Shape (n,)."""
     resolved_left: NDArray[np.bool_]
@@ -68,6 +74,24 @@ class Cohort(Struct, frozen=True, kw_only=True):
     def predictions(self) -> int:
         """How many there are."""
         return int(self.count.sum())
+
+    @cached_property
+    def made(self) -> bytes:
+        """A digest of the groups: equal for equal ones, and for no others."""
+        return _digest(self.risk, self.count, self.probability)
+
+    @cached_property
+    def known(self) -> bytes:
+        """The same, of the predictions that are resolved."""
+        return _digest(self.resolved_risk, self.resolved_probability, self.resolved_left)
+
+
+def _digest(*arrays: NDArray[np.generic]) -> bytes:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(len(array).to_bytes(8))
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.digest()
 
 
 class Band(Struct, frozen=True, kw_only=True):
@@ -139,6 +163,25 @@ class PerformanceReport(Struct, frozen=True, kw_only=True):
     months: Annotated[tuple[Performance, ...], Meta(description="Par mois et version.")]
 
 
+class Judge:
+    """Tells what the predictions of cohorts, at least one, were worth together. Takes milliseconds."""
+
+    def realised(self, cohorts: Sequence[Cohort]) -> Realised | None:
+        """By those that are resolved; None if there are none."""
+        probability = np.concatenate([cohort.resolved_probability for cohort in cohorts])
+        left = np.concatenate([cohort.resolved_left for cohort in cohorts])
+        risk = np.concatenate([cohort.resolved_risk for cohort in cohorts])
+        return realise(probability, left, risk) if len(left) else None
+
+    def estimated(self, cohorts: Sequence[Cohort]) -> Estimated:
+        """By all that were made."""
+        return estimate(
+            np.concatenate([cohort.count for cohort in cohorts]),
+            np.concatenate([cohort.probability for cohort in cohorts]),
+            np.concatenate([cohort.risk for cohort in cohorts]) == _HIGH,
+        )
+
+
 def report_performance(
     cohorts: Sequence[Cohort],
     reviews: Sequence[ReviewRates],
@@ -148,14 +191,15 @@ def report_performance(
     as_of: date,
     observed_until: date | None,
     horizon_months: int,
+    judge: Judge,
 ) -> PerformanceReport:
     """Judge each cohort, and each version over all its cohorts."""
     rates = {(rate.month, rate.model_version): rate for rate in reviews}
 
-    def judge(month: date | None, version: str, members: Sequence[Cohort]) -> Performance:
+    def tell(month: date | None, version: str, members: Sequence[Cohort]) -> Performance:
         reviewed = [rates[member.month, version] for member in members if (member.month, version) in rates]
-        probability = np.concatenate([member.resolved_probability for member in members])
-        resolved = len(probability)
+        realised = judge.realised(members)
+        resolved = 0 if realised is None else realised.predictions
         predictions, pending = (
             sum(member.predictions for member in members),
             sum(member.pending for member in members),
@@ -167,18 +211,8 @@ def report_performance(
             pending=pending,
             left_early=sum(member.left_early for member in members),
             censored=predictions - pending - resolved,
-            realised=realise(
-                probability,
-                np.concatenate([member.resolved_left for member in members]),
-                [risk for member in members for risk in member.resolved_risk],
-            )
-            if resolved
-            else None,
-            estimated=estimate(
-                np.concatenate([member.count for member in members]),
-                np.concatenate([member.probability for member in members]),
-                np.array([risk is Risk.HIGH for member in members for risk in member.risk], dtype=np.bool_),
-            ),
+            realised=realised,
+            estimated=judge.estimated(members),
             accepted=sum(rate.accepted for rate in reviewed),
             overridden=sum(rate.overridden for rate in reviewed),
             dismissed=sum(rate.dismissed for rate in reviewed),
@@ -193,19 +227,25 @@ def report_performance(
         as_of=as_of,
         observed_until=observed_until,
         horizon_months=horizon_months,
-        versions=tuple(judge(None, version, members) for version, members in versions.items()),
-        months=tuple(judge(cohort.month, cohort.model_version, [cohort]) for cohort in cohorts),
+        versions=tuple(tell(None, version, members) for version, members in versions.items()),
+        months=tuple(tell(cohort.month, cohort.model_version, [cohort]) for cohort in cohorts),
     )
 
 
-def realise(probability: NDArray[np.float64], left: NDArray[np.bool_], risk: Sequence[Risk]) -> Realised:
-    """What n ≥ 1 predictions were worth, of which shape (n,) `probability` was said and `left` has happened."""
-    flagged = np.array([level is Risk.HIGH for level in risk])
+def realise(probability: NDArray[np.float64], left: NDArray[np.bool_], risk: NDArray[np.uint8]) -> Realised:
+    """What n ≥ 1 predictions were worth, of which shape (n,) `probability` was said and `left` has happened.
+
+    Args:
+        probability: shape (n,).
+        left: shape (n,).
+        risk: shape (n,), positions in `RISKS`.
+    """
+    flagged = risk == _HIGH
     hits = int((flagged & left).sum())
     errors = (probability - left) ** 2
     bands = []
-    for level in Risk:
-        inside = np.array([one is level for one in risk])
+    for position, level in enumerate(RISKS):
+        inside = risk == position
         if inside.any():
             bands.append(
                 Band(
@@ -268,7 +308,8 @@ def estimate(count: NDArray[np.int64], probability: NDArray[np.float64], flagged
         flagged: shape (m,), whether they are classed as leaving.
     """
     count, probability, flagged = _merge(count, probability, flagged)
-    drawn = np.random.default_rng(0).binomial(count, probability, size=(_DRAWS, len(count)))
+    # Group by group: what a draw needs of its group is then worked out once.
+    drawn = np.random.default_rng(0).binomial(count[:, None], probability[:, None], size=(len(count), _DRAWS)).T
     expected = _figures(count, probability, flagged, (count * probability)[None, :])
     figures = _figures(count, probability, flagged, drawn)
 

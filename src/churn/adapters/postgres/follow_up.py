@@ -16,6 +16,7 @@ from churn.adapters.postgres.engine import storage_errors, transaction
 from churn.adapters.postgres.tables import outcome as outcomes
 from churn.adapters.postgres.tables import prediction
 from churn.adapters.postgres.tables import review as reviews
+from churn.adapters.postgres.traffic import touch
 from churn.domain.audit import AuditEvent
 from churn.domain.errors import UnknownPrediction
 from churn.domain.outcome import Outcome, Subject
@@ -32,7 +33,8 @@ _APPEND: Final = text(
     "JOIN prediction ON prediction.id = given.prediction_id "
     "LEFT JOIN LATERAL (SELECT * FROM outcome WHERE outcome.prediction_id = given.prediction_id"
     " ORDER BY number DESC LIMIT 1) AS newest ON true "
-    'WHERE (newest."left", newest.observed_on) IS DISTINCT FROM (given."left", given.observed_on)'
+    'WHERE (newest."left", newest.observed_on) IS DISTINCT FROM (given."left", given.observed_on) '
+    "RETURNING prediction_id"
 )
 
 
@@ -48,9 +50,11 @@ class PostgresOutcomeLog:
         with storage_errors():
             async with transaction(self._engine) as connection:
                 await _lock(connection, columns["prediction_id"])
-                added = (await connection.execute(_APPEND, columns)).rowcount
-                await remember(connection, audit(added) if added else None)
-                return added
+                added = (await connection.execute(_APPEND, columns)).scalars().all()
+                if added:
+                    await touch(connection, added)
+                    await remember(connection, audit(len(added)))
+                return len(added)
 
     async def of(self, prediction_id: UUID) -> Sequence[Outcome]:
         """See the port."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
+from datetime import timedelta
 from typing import Any, Final, cast
 from uuid import UUID, uuid4
 
@@ -17,7 +18,7 @@ from churn.adapters.postgres import binary_copy
 from churn.adapters.postgres.engine import connection as connected
 from churn.adapters.postgres.engine import storage_errors
 from churn.adapters.postgres.tables import prediction as table
-from churn.adapters.postgres.traffic import SHARED_WRITER, Additions, TrafficCounter, add_statement
+from churn.adapters.postgres.traffic import SHARED_WRITER, Additions, TrafficCounter, add_statement, period_of
 from churn.domain.employee import Employee, Overtime
 from churn.domain.errors import HistoryQueueFull, StorageUnavailable, TooManyExports
 from churn.domain.prediction import HistoryFilter, Prediction, Risk, Score
@@ -33,6 +34,7 @@ _INSERT: Final = f"""
     )
     {add_statement(first=2)}
 """  # noqa: S608 - names from our own table
+_NO_TIME: Final = timedelta()
 _INSERT_RUN: Final = "INSERT INTO scoring_run (id) VALUES ($1) ON CONFLICT DO NOTHING RETURNING true"
 _Row: Final = msgspec.defstruct("_Row", [(str(name), Any) for name in _COLUMNS], gc=False)
 #: Rows in one flush: beyond this a commit takes long enough to be felt by the first request in it.
@@ -115,10 +117,11 @@ def _matching(criteria: HistoryFilter, before: UUID | None) -> Select[Any]:
         statement = statement.where(table.c.id >= first)
     if bounds := [bound for bound in (before, end) if bound is not None]:
         statement = statement.where(table.c.id < min(bounds))
+    # As a difference, which no index has: the ids find the period, in order, and this drops what is beside it.
     if criteria.since is not UNSET:
-        statement = statement.where(table.c.created_at >= criteria.since)
+        statement = statement.where(table.c.created_at - criteria.since >= _NO_TIME)
     if criteria.until is not UNSET:
-        statement = statement.where(table.c.created_at < criteria.until)
+        statement = statement.where(table.c.created_at - criteria.until < _NO_TIME)
     if criteria.model_version is not UNSET:
         statement = statement.where(table.c.model_version == criteria.model_version)
     if criteria.leaves is not UNSET:
@@ -240,9 +243,9 @@ class PostgresHistoryRepository:
 
     async def find(self, criteria: HistoryFilter, *, before: UUID | None, limit: int) -> Sequence[Prediction]:
         """See the port."""
-        statement = _matching(criteria, before).limit(limit)
         with storage_errors():
             async with self._engine.connect() as connection:
+                statement = _matching(await self._narrowed(connection, criteria), before).limit(limit)
                 rows = (await connection.execute(statement)).all()
         return [from_row(row) for row in rows]
 
@@ -257,11 +260,26 @@ class PostgresHistoryRepository:
                     # The pool gets its place back: whoever reads this may take minutes.
                     await connection.run_sync(Connection.detach)
                     await connection.execute(_END_IF_UNREAD)
-                    statement = _matching(criteria, before).execution_options(yield_per=_STREAM_BLOCK)
+                    narrowed = await self._narrowed(connection, criteria)
+                    statement = _matching(narrowed, before).execution_options(yield_per=_STREAM_BLOCK)
                     async for rows in (await connection.stream(statement)).partitions():
                         yield [from_row(row) for row in rows]
         finally:
             self._streams -= 1
+
+    async def _narrowed(self, connection: AsyncConnection, criteria: HistoryFilter) -> HistoryFilter:
+        """`criteria` within the days on which its version made predictions, which the counts know.
+
+        Without that, a version that serves no more would be looked for among everything that came after it.
+        """
+        if criteria.model_version is UNSET or self._counter is None:
+            return criteria
+        since, until = await period_of(connection, criteria.model_version)
+        return msgspec.structs.replace(
+            criteria,
+            since=since if criteria.since is UNSET else max(since, criteria.since),
+            until=until if criteria.until is UNSET else min(until, criteria.until),
+        )
 
     async def _write(self) -> None:
         while not (self._stopping and not self._queue):

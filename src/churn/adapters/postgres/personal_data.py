@@ -2,18 +2,18 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Row, Select, Table, delete, func, select, update
+from sqlalchemy import Row, Select, Table, delete, func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from churn.adapters.postgres.audit import remember
 from churn.adapters.postgres.engine import storage_errors
 from churn.adapters.postgres.history import from_row
-from churn.adapters.postgres.tables import kept_answer, outcome, prediction, review, shadow_score
+from churn.adapters.postgres.tables import day_evidence, kept_answer, outcome, prediction, review, shadow_score
 from churn.adapters.postgres.traffic import TrafficCounter
 from churn.domain.activation import ShadowScore
 from churn.domain.audit import AuditEvent
@@ -97,6 +97,9 @@ class PostgresPersonalData:
                 # They may say something of these people; their keys stay, so that nothing is stored twice.
                 await connection.execute(update(kept_answer).where(kept_answer.c.body.is_not(None)).values(body=None))
                 removed = Removed(predictions=len(predictions), **counts)
+                days = {(item.model_version, item.created_at.astimezone(UTC).date()) for item in predictions}
+                kept = tuple_(day_evidence.c.model_version, day_evidence.c.day)
+                await connection.execute(delete(day_evidence).where(kept.in_(days)))
                 # Last, because others wait from here on.
                 await self._counter.subtract(connection, predictions)
                 await remember(connection, audit(removed))

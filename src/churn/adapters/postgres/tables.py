@@ -87,6 +87,7 @@ prediction = Table(
     CheckConstraint("probability BETWEEN 0 AND 1", name="probability"),
 )
 Index(None, prediction.c.created_at)
+Index(None, prediction.c.account, prediction.c.id)
 Index(
     None,
     prediction.c.employee_ref,
@@ -142,6 +143,7 @@ outcome = Table(
     Column("account", Text, nullable=False),
     CheckConstraint("number > 0", name="number"),
 )
+Index(None, outcome.c.observed_on, postgresql_where=text('NOT "left"'))
 review = Table(
     "review",
     metadata,
@@ -163,8 +165,25 @@ traffic_count = Table(
     Column("model_version", Text, primary_key=True),
     Column("day", Date, primary_key=True, comment="In UTC."),
     Column("writer", Uuid, primary_key=True, comment="A process, or all zeros for what is no process's own."),
-    Column("counts", ARRAY(Integer), nullable=False, comment="As churn.domain.traffic.Binning lays them out."),
+    Column(
+        "counts",
+        ARRAY(Integer),
+        nullable=False,
+        comment="As churn.domain.traffic.Binning lays them out; none where there was no manifest.",
+    ),
     postgresql_with={"fillfactor": "50"},
+)
+
+# What the history and the outcomes say of one day, read off them, to be read again when the stamp is another.
+day_evidence = Table(
+    "day_evidence",
+    metadata,
+    Column("model_version", Text, primary_key=True),
+    Column("day", Date, primary_key=True, comment="In UTC."),
+    Column("months", SmallInteger, nullable=False, comment="Horizon of the outcomes."),
+    Column("stamp", LargeBinary, nullable=False, comment="SHA-256 over who last wrote the counts of that day."),
+    Column("scores", LargeBinary, nullable=False, comment="Packed, as churn.adapters.postgres.evidence has it."),
+    Column("decided", LargeBinary, nullable=False, comment="The same, of the outcomes that say something."),
 )
 
 # Only grows: a trigger of the migration refuses everything but INSERT and SELECT.

@@ -13,7 +13,7 @@ from uuid import UUID
 import numpy as np
 import structlog
 from msgspec import UNSET
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from churn.adapters.postgres.engine import storage_errors
@@ -44,6 +44,15 @@ WHERE model_version = $1 AND created_at >= $2 AND created_at < $3 AND position I
 GROUP BY position
 """
 
+#: Says of what days something has changed that is not counted.
+_TOUCH: Final = text("""
+INSERT INTO traffic_count (model_version, day, writer, counts)
+SELECT DISTINCT model_version, (created_at AT TIME ZONE 'UTC')::date, CAST(:writer AS uuid), '{}'::integer[]
+FROM prediction WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY 1, 2
+ON CONFLICT (model_version, day, writer) DO UPDATE SET counts = traffic_count.counts
+""")
+_NOTHING: Final = np.zeros(0, dtype=np.int64)
+
 log = structlog.get_logger()
 
 
@@ -57,8 +66,27 @@ def add_statement(first: int = 1) -> str:
         FROM unnest({versions}::text[], {days}::date[], {counts}::text[]) AS added (model_version, day, counts)
         ORDER BY model_version, day
         ON CONFLICT (model_version, day, writer) DO UPDATE
-        SET counts = ARRAY(SELECT a + b FROM unnest(traffic_count.counts, excluded.counts) AS pair (a, b))
+        SET counts = ARRAY(SELECT coalesce(a, 0) + coalesce(b, 0)
+                           FROM unnest(traffic_count.counts, excluded.counts) AS pair (a, b))
     """  # noqa: S608 - parameter numbers
+
+
+async def touch(connection: AsyncConnection, ids: Sequence[UUID]) -> None:
+    """Tell that something else is known of these predictions now, of which `PostgresEvidence` keeps what it was.
+
+    Call it last: others who do wait from here to the end of the transaction.
+    """
+    await connection.execute(_TOUCH, {"writer": SHARED_WRITER, "ids": ids})
+
+
+async def period_of(connection: AsyncConnection, version: str) -> tuple[datetime, datetime]:
+    """The first day on which that version made predictions, and the end of the last; empty if it made none."""
+    counted = traffic_count.c.model_version == version
+    ends = select(func.min(traffic_count.c.day), func.max(traffic_count.c.day)).where(counted)
+    first, last = (await connection.execute(ends)).one()
+    if first is None:
+        return (datetime.min.replace(tzinfo=UTC),) * 2
+    return datetime.combine(first, time.min, UTC), datetime.combine(last, time.min, UTC) + _DAY
 
 
 class Additions:
@@ -93,7 +121,8 @@ class TrafficCounter:
     async def count(self, predictions: Sequence[Prediction]) -> Additions:
         """What storing `predictions` adds to the counts.
 
-        Those of a version whose manifest cannot be read are left out: a rebuild counts them when it can.
+        Those of a version whose manifest cannot be read are left out: a rebuild counts them when it can. That there
+        was something to count is told all the same, by no counts at all.
         """
         groups: defaultdict[tuple[str, date], list[Prediction]] = defaultdict(list)
         for prediction in predictions:
@@ -101,12 +130,15 @@ class TrafficCounter:
         additions = Additions()
         for (version, day), group in groups.items():
             binning = self._binnings[version] if version in self._binnings else await self._read(version)
-            if binning is not None:
-                counts = binning.count(
+            counts = (
+                _NOTHING
+                if binning is None
+                else binning.count(
                     [(*prediction.employee.features(), prediction.score.probability) for prediction in group],
                     without_reference=sum(prediction.employee.employee_ref is UNSET for prediction in group),
                 )
-                additions.add(version, day, counts)
+            )
+            additions.add(version, day, counts)
         return additions
 
     async def subtract(self, connection: AsyncConnection, predictions: Sequence[Prediction]) -> None:
@@ -196,7 +228,8 @@ async def _recorded(connection: AsyncConnection, binning: Binning, since: date, 
     )
     days: defaultdict[date, Counts] = defaultdict(binning.none)
     for day, counts in (await connection.execute(statement)).all():
-        days[day] += np.array(counts, dtype=np.int64)
+        if counts:
+            days[day] += np.array(counts, dtype=np.int64)
     return dict(days)
 
 
