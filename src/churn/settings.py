@@ -148,6 +148,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$", description="Least severe log line.")] = (
         "info"
     )
+    shutdown_delay: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=60,
+            description="Seconds between SIGTERM and the stop, in which `/readyz` is 503 and a proxy turns away.",
+        ),
+    ] = 0
     shutdown_timeout: Annotated[
         int, Meta(ge=1, le=300, description="Seconds that requests under way get to finish at a stop.")
     ] = 8

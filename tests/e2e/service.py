@@ -127,10 +127,14 @@ class Service:
         await eventually(lambda: process.poll() is not None, within=within)
         return process.returncode
 
-    async def stop(self) -> int:
-        """Ask it to stop, and wait: the exit code."""
+    def ask_to_stop(self) -> None:
+        """Send SIGTERM."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
+
+    async def stop(self) -> int:
+        """Ask it to stop, and wait: the exit code."""
+        self.ask_to_stop()
         return await self.wait()
 
     def kill(self) -> None:

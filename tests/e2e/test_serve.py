@@ -11,7 +11,7 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.builders import LEAVER
-from tests.e2e.service import START, USERNAME, Load, Service, ended, eventually, missing, serving, under_load
+from tests.e2e.service import START, STOP, USERNAME, Load, Service, ended, eventually, missing, serving, under_load
 
 
 async def test_the_first_start_says_all_that_is_needed(tmp_path: Path) -> None:
@@ -56,6 +56,44 @@ async def test_a_stop_under_load_drains(tmp_path: Path) -> None:
 
         await service.start()
         assert await missing(service, load) == set()
+    finally:
+        await service.end()
+
+
+@pytest.mark.parametrize("arguments", [(), ("--workers", "2")], ids=["one process", "workers"])
+async def test_a_stop_may_be_announced(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """With a delay, the service that is asked to stop says at once that it is not ready, and answers as ever."""
+    service = Service(tmp_path, *arguments, shutdown_delay=4)
+    try:
+        await service.start()
+        service.ask_to_stop()
+        async with service.client() as client:
+
+            async def unready() -> bool:
+                readiness = await client.get("/readyz", headers={"connection": "close"})
+                return readiness.status_code == 503 and readiness.json()["checks"]["running"] == "failed"
+
+            await eventually(unready, within=3)
+            assert (await client.post("/predict", json=LEAVER)).status_code == 200
+        assert await service.wait(within=4 + STOP) == 0
+    finally:
+        await service.end()
+
+
+async def test_who_asks_twice_does_not_wait(tmp_path: Path) -> None:
+    """A second SIGTERM ends the delay."""
+    service = Service(tmp_path, shutdown_delay=60)
+    try:
+        await service.start()
+        service.ask_to_stop()
+        async with service.client() as client:
+
+            async def unready() -> bool:
+                return (await client.get("/readyz")).status_code == 503
+
+            await eventually(unready, within=STOP)
+        service.ask_to_stop()
+        assert await service.wait() == 0
     finally:
         await service.end()
 

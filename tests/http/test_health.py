@@ -24,7 +24,10 @@ async def test_is_ready_when_every_part_is(stranger: httpx.AsyncClient) -> None:
     """`/readyz` is 200 when the database, its migrations and the model are there."""
     response = await stranger.get("/readyz")
     assert response.status_code == 200
-    assert response.json() == {"status": "ready", "checks": {"database": "ok", "migrations": "ok", "model": "ok"}}
+    assert response.json() == {
+        "status": "ready",
+        "checks": {"running": "ok", "database": "ok", "migrations": "ok", "model": "ok"},
+    }
     assert response.headers["cache-control"] == "no-store"
 
 
@@ -37,7 +40,7 @@ async def test_names_the_database_when_it_is_away(serve: Serve, settings: Settin
         assert response.headers["retry-after"] == "1"
         assert response.json() == {
             "status": "unready",
-            "checks": {"database": "failed", "migrations": "failed", "model": "ok"},
+            "checks": {"running": "ok", "database": "failed", "migrations": "failed", "model": "ok"},
         }
         assert (await client.get("/livez")).status_code == 200
 
@@ -53,7 +56,7 @@ async def test_names_the_migrations_when_they_are_missing(serve: Serve, settings
         await connection.execute(text("DROP DATABASE unmigrated WITH (FORCE)"))
     await admin.dispose()
     assert response.status_code == 503
-    assert response.json()["checks"] == {"database": "ok", "migrations": "failed", "model": "ok"}
+    assert response.json()["checks"] == {"running": "ok", "database": "ok", "migrations": "failed", "model": "ok"}
 
 
 async def test_names_the_model_when_it_is_missing(serve: Serve) -> None:
@@ -61,6 +64,6 @@ async def test_names_the_model_when_it_is_missing(serve: Serve) -> None:
     async with serve(model_version="2020-01-01-none") as client:
         response = await client.get("/readyz")
         assert response.status_code == 503
-        assert response.json()["checks"] == {"database": "ok", "migrations": "ok", "model": "failed"}
+        assert response.json()["checks"] == {"running": "ok", "database": "ok", "migrations": "ok", "model": "failed"}
         problem_of(await client.post("/predict", json=LEAVER), 503)
         assert (await client.get("/predictions")).status_code == 200

@@ -18,6 +18,7 @@ from churn.http.dependencies import dependencies
 from churn.http.documentation import documentation_handlers, openapi_config
 from churn.http.employees import EmployeeController
 from churn.http.explanations import ExplanationController
+from churn.http.farewell import Farewell
 from churn.http.follow_up import FollowUpController
 from churn.http.health import HealthController, MetricsController
 from churn.http.inference import inference
@@ -37,6 +38,7 @@ from churn.settings import Settings, read_settings
 def create_app(settings: Settings, *, clock: Clock | None = None) -> ASGIApp:
     """The service under `settings`, which name a database that is migrated; with a `clock`, in its time."""
     metrics = Metrics()
+    farewell = Farewell(settings.shutdown_delay)
     container = build_container(
         settings,
         on_prediction=metrics.predicted,
@@ -51,8 +53,9 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        async with running(container):
-            yield
+        with farewell.heeding_sigterm():
+            async with running(container):
+                yield
 
     app = Litestar(
         route_handlers=[
@@ -75,7 +78,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> ASGIApp:
             *documentation_handlers(),
         ],
         openapi_config=openapi_config(),
-        dependencies=dependencies(container, metrics),
+        dependencies=dependencies(container, metrics, farewell),
         request_class=ChurnRequest,
         before_request=BasicAuthentication(container.authenticate(), metrics),
         exception_handlers=EXCEPTION_HANDLERS,

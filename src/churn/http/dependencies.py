@@ -6,10 +6,11 @@ from typing import Any
 from litestar.di import Provide
 
 from churn.container import Container
+from churn.http.farewell import Farewell
 from churn.http.metrics import Metrics
 
 
-def dependencies(container: Container, metrics: Metrics) -> Mapping[str, Provide]:
+def dependencies(container: Container, metrics: Metrics, farewell: Farewell) -> Mapping[str, Provide]:
     """What handlers may ask for by name; each is made once, by the container."""
 
     def provide[T](make: Callable[[], T]) -> Provide:
@@ -33,6 +34,7 @@ def dependencies(container: Container, metrics: Metrics) -> Mapping[str, Provide
         "explore_what_if": provide(container.explore_what_if),
         "export_employee": provide(container.export_employee),
         "export_history": provide(container.export_history),
+        "farewell": provide(lambda: farewell),
         "history": provide(container.history),
         "metrics": provide(lambda: metrics),
         "predict_attrition": provide(container.predict_attrition),

@@ -8,6 +8,7 @@ from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from msgspec import Meta
 
+from churn.http.farewell import Farewell
 from churn.http.metrics import Metrics
 from churn.http.operation import TrueOperation
 from churn.http.problems import problem_responses
@@ -50,14 +51,18 @@ class HealthController(Controller):
     @get(
         "/readyz",
         summary="Peut-il répondre à une prédiction ?",
-        description="Base de données, migrations et modèle ; 503 si l'un manque, et lequel.",
+        description=(
+            "Base de données, migrations et modèle ; 503 si l'un manque, et lequel. `running` manque avant un arrêt."
+        ),
         responses={503: ResponseSpec(Readiness, description="Pas prêt", generate_examples=False)},
         response_description="Prêt",
         operation_class=TrueOperation,
     )
-    async def ready(self, check_readiness: NamedDependency[CheckReadiness]) -> Response[Readiness]:
+    async def ready(
+        self, check_readiness: NamedDependency[CheckReadiness], farewell: NamedDependency[Farewell]
+    ) -> Response[Readiness]:
         """Which part is ready."""
-        checks = await check_readiness()
+        checks = {"running": Condition.FAILED if farewell.begun else Condition.OK, **await check_readiness()}
         ready = Condition.FAILED not in checks.values()
         return Response(
             Readiness("ready" if ready else "unready", checks),
