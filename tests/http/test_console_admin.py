@@ -191,7 +191,7 @@ async def test_a_card_says_what_a_model_is_worth(own, anne):
     assert f"{manifest.evaluation.model.roc_auc.estimate:.3f}".replace(".", ",") in page
     assert page.count('class="curve effect"') == len(manifest.features)
     assert page.count('class="point"') == len(manifest.reliability)
-    assert manifest.forbidden_use[0][:40] in page
+    assert "Toute décision sur une personne qui repose sur le seul score" in page
     assert (await anne.get("/console/models/nothing")).status_code == 404
 
 

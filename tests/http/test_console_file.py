@@ -115,9 +115,9 @@ async def test_rejected_rows_are_told_and_stop_no_other(browser):
     text = html.unescape(page.text)
     assert "2 lignes rejetées" in text
     assert "3 lignes estimées" in text
-    assert "<b>Âge</b> : Doit être un entier compris entre 18 et 70." in text
-    assert "<b>Heures supplémentaires</b> : Doit être l'une des valeurs" in text
-    assert "<b>Référence</b> : 1 à 64 lettres" in text
+    assert "<b>Âge\u00a0:</b> Doit être un entier compris entre 18 et 70." in text
+    assert "<b>Heures supplémentaires\u00a0:</b> Doit être l'une des valeurs" in text
+    assert "<b>Référence\u00a0:</b> 1 à 64 lettres" in text
     assert "Jean Dupont" not in text
     path = re.search(r'href="(/console/file/results[^"]+)"', page.text)[1]
     assert len(await ranking(browser, html.unescape(path))) == 3
@@ -129,7 +129,7 @@ async def test_a_file_of_rejected_rows_alone(browser):
     assert page.status_code == 200
     assert "250 lignes rejetées" in page.text
     assert page.text.count("compris entre 18 et 70") == 200
-    assert "Seules les premières" in page.text
+    assert "sont montrées" in page.text
     assert "/console/file/results" not in page.text
 
 
@@ -138,7 +138,7 @@ async def test_a_file_of_rejected_rows_alone(browser):
     [
         (b"", "pas un CSV"),
         (b"PK\x03\x04\x00\x00", "pas un CSV"),
-        (table(titles=FEATURES[1:]), "Il manque des colonnes : Âge."),
+        (table(titles=FEATURES[1:]), "Il manque des colonnes\u00a0: Âge."),
         (table(), "pas de ligne"),
     ],
 )
@@ -190,7 +190,7 @@ async def test_a_preview_shows_what_is_recognised(browser):
     row = dict(zip(titles, ["E-1", "x", *(LEAVER[name] for name in FEATURES[1:])], strict=True))
     page = await send(browser, table(row, row, titles=titles), "/console/file/preview")
     assert page.status_code == 200
-    assert "Il manque : Âge" in page.text
+    assert "Il manque\u00a0: Âge" in page.text
     assert "Salaire &lt;b&gt;" in page.text
     assert page.text.count("<td>E-1</td>") == 2
     for content in (b"", b"\x00"):

@@ -60,6 +60,7 @@ async def test_what_is_looked_for_is_in_the_address(browser, predictions):
     assert [identifier for page in found for identifier in ids(page)] == predictions[::3][::-1]
     for text in ('value="E-history"', f'value="{today}"', 'value="anne"', '<option value="0" selected>'):
         assert text in found[0].text
+    assert "Tout afficher</a>" in (await browser.get(f"/console/history?{query}")).text
     for other in (f"until={today - timedelta(days=1)}", "account=root", "model=another"):
         page = await browser.get(f"/console/history?ref=E-history&{other}")
         assert ids(page) == []

@@ -140,7 +140,7 @@ async def test_what_happened_is_held_against_what_was_said(browser, traffic):
     """Realised figures, calibration by band with its interval, and the estimate with what it assumes."""
     page = html.unescape((await browser.get("/console/monitoring/performance")).text)
     assert "40 jugées" in page
-    assert "120 horizon à venir" in page
+    assert "120 encore à juger" in page
     assert page.count('class="line-gauge"') == 2
     high = page[page.index("Risque de départ élevé") :]
     assert "20 prédictions" in high

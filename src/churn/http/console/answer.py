@@ -65,7 +65,8 @@ def answer_of(
 
     of_hundred = round(100 * probability)
     frequency = "hardly_any" if of_hundred < 1 else "nearly_all" if of_hundred > 99 else "in_words"  # noqa: PLR2004
-    sentences = [texts[frequency].format(n=of_hundred)]
+    text = texts[frequency]
+    sentences = [formats.count(text, of_hundred) if frequency == "in_words" else text]
     legend = [mark("person", probability)]
     if before is not None:
         legend.append(mark("before", before))

@@ -266,12 +266,12 @@ def _form(request: ConsoleRequest, settings: Settings, *, refused: Refused | Non
 
 def _refusal(request: ConsoleRequest, refused: Refused) -> str:
     language = chosen_language(request)
-    values = dict(refused.values)
+    values, text = dict(refused.values), TEXTS[language]["file"][refused.name]
     if isinstance(names := values.get("names"), list):
         values["names"] = ", ".join(LABELS[language][name] for name in names)
     if isinstance(most := values.get("most"), int):
-        values["most"] = Formats(language).number(most)
-    return TEXTS[language]["file"][refused.name].format(**values)
+        return Formats(language).count(text, most)
+    return text.format(**values)
 
 
 def _told(request: ConsoleRequest, scored: Scored) -> dict[str, object]:

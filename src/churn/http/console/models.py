@@ -12,11 +12,12 @@ from churn.domain.account import Role
 from churn.domain.activation import REASON_PATTERN, rollback_target
 from churn.domain.errors import NothingToUndo
 from churn.domain.explanation import LABELS
-from churn.domain.manifest import Feature
+from churn.domain.manifest import Feature, Manifest
+from churn.http.console.card import Told, tell, tell_fairness
 from churn.http.console.charts import calibration, share_bar, steps
 from churn.http.console.page import ConsoleRequest, page
 from churn.http.console.reading import text_of
-from churn.http.console.words import Formats
+from churn.http.console.words import TEXTS, Formats
 from churn.http.language import chosen_language
 from churn.ports import ModelCatalogue, ModelRegistry
 from churn.use_cases.activate_model import ActivateModel, RollBackModel
@@ -93,6 +94,8 @@ class ModelsController(Controller):
             serving=serving_model.state,
             calibration=calibration(manifest.reliability),
             features=[_feature(formats, item, _largest_importance(manifest.features)) for item in features],
+            fairness=[tell_fairness(formats, trait) for trait in manifest.fairness],
+            uses=_uses(formats, manifest),
         )
 
     @get("/{version:str}/activate", opt={"role": Role.ADMIN})
@@ -167,6 +170,17 @@ async def _rollback(request: ConsoleRequest, registry: ModelRegistry, *, wrong: 
         address="/console/models/rollback",
         wrong=wrong,
     )
+
+
+def _uses(formats: Formats, manifest: Manifest) -> list[tuple[str, list[Told]]]:
+    """Title and sentences of each part that the manifest has."""
+    texts = TEXTS[formats.language]["models"]
+    parts = (
+        ("intended", manifest.intended_use),
+        ("forbidden", manifest.forbidden_use),
+        ("limits", manifest.limits),
+    )
+    return [(texts[name], [tell(formats, text) for text in said]) for name, said in parts if said]
 
 
 def _largest_importance(features: tuple[Feature, ...]) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -112,7 +113,8 @@ def fragment(
     language = chosen_language(request)
     account: Account | None = request.scope.get("user")
     content = _TEMPLATES.get_template(template).render(
-        t=TEXTS[language]["frame"] | TEXTS[language][texts],
+        # A dictionary would offer its methods before its texts, of which one is called `clear`.
+        t=SimpleNamespace(**TEXTS[language]["frame"], **TEXTS[language][texts]),
         f=Formats(language),
         language=language,
         account=account,

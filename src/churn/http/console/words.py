@@ -1,5 +1,6 @@
 """Numbers, moments and texts as the reader's language writes them."""
 
+import re
 from collections.abc import Mapping
 from datetime import date, datetime
 from pathlib import Path
@@ -14,21 +15,34 @@ from churn.domain.language import Language
 type Pair = tuple[str, str]
 
 
+_NARROW: Final = "\u202f"
+_WIDE: Final = "\u00a0"
+
+
 def _read_texts() -> dict[Language, dict[str, dict[str, str]]]:
     pairs = msgspec.toml.decode(
         Path(__file__).with_name("texts.toml").read_bytes(), type=dict[str, dict[str, tuple[str, str]]]
     )
     return {
-        language: {part: {name: pair[position] for name, pair in texts.items()} for part, texts in pairs.items()}
+        language: {
+            part: {name: spaced(pair[position], language) for name, pair in texts.items()}
+            for part, texts in pairs.items()
+        }
         for position, language in enumerate((Language.FR, Language.EN))
     }
+
+
+def spaced(text: str, language: Language) -> str:
+    """`text` with the spaces of French typography, at which no line may break."""
+    if language is Language.EN:
+        return text
+    text = re.sub(" (?=[;!?])", _NARROW, text)
+    return re.sub("(?<=«) | (?=[:»])", _WIDE, text)
 
 
 #: What the console says, by language, part and name.
 TEXTS: Final = _read_texts()
 
-_NARROW: Final = "\u202f"
-_WIDE: Final = "\u00a0"
 _MINUS: Final = "\u2212"
 _MONTHS: Final[dict[Language, tuple[str, ...]]] = {
     Language.FR: (
@@ -88,6 +102,20 @@ class Formats:
         if self._french:
             text = text.replace(",", _NARROW).replace(".", ",")
         return sign + text
+
+    def count(self, text: str, n: float, **values: object) -> str:
+        """`text`, which has a form for one and a form for many with a bar between, of `n` rounded to a whole number.
+
+        The plural begins at 2 in French, and is all but 1 in English (Unicode CLDR).
+        """
+        n = round(n)
+        one, many = text.split(" | ")
+        singular = abs(n) < 2 if self._french else n == 1  # noqa: PLR2004
+        return (one if singular else many).format(n=self.number(n), **values)
+
+    def label(self, text: str) -> str:
+        """`text` and a colon, before what it names."""
+        return f"{text}{_WIDE}:" if self._french else f"{text}:"
 
     def exact(self, value: float) -> str:
         """`value` with as many digits after the point as it has, at most two."""
