@@ -246,7 +246,7 @@ def test_sliders_answer_as_they_move(enter, prediction):
     expect(answer).not_to_have_text(first)
     page.get_by_label("Équilibre").focus()
     page.keyboard.press("ArrowRight")
-    expect(page.locator("output[for=slide-satisfaction_equilibre]")).to_have_text("élevée (3/4)")
+    expect(page.locator("output[for=slide-satisfaction_equilibre]")).to_have_text("élevé (3/4)")
     page.get_by_role("button", name="Revenir aux valeurs de départ").click()
     expect(answer).to_have_text(first)
     expect(page.locator("#what-if .change")).to_have_text("inchangé")

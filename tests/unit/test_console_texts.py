@@ -111,3 +111,12 @@ def test_every_text_that_a_template_names_is_there(template: str) -> None:
     everywhere = {name for texts in TEXTS[Language.FR].values() for name in texts}
     assert named <= everywhere
     assert not named & set(dir(SimpleNamespace()))
+
+
+@pytest.mark.parametrize(
+    ("feature", "french"), [("satisfaction_environnement", "très élevée"), ("satisfaction_equilibre", "très élevé")]
+)
+def test_levels_agree_with_what_they_are_of(feature: str, french: str) -> None:
+    """In French, with its gender."""
+    assert FRENCH.level(feature, 4) == french
+    assert ENGLISH.level(feature, 4) == "very high"

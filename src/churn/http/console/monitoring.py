@@ -1,5 +1,6 @@
 """Is the model still to be believed? What it is asked, and what it was worth."""
 
+from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Final
 
@@ -20,7 +21,7 @@ from churn.domain.traffic import Binning, Counts, rows
 from churn.http.console.charts import bars, gauge, trend
 from churn.http.console.page import ConsoleRequest, page
 from churn.http.console.reading import day_of
-from churn.http.console.words import TEXTS, Formats
+from churn.http.console.words import TEXTS, Formats, interval
 from churn.http.language import chosen_language
 from churn.ports import ModelCatalogue, TrafficCounts
 from churn.use_cases.report_drift import ReportDrift
@@ -28,6 +29,10 @@ from churn.use_cases.report_performance import ReportPerformance
 
 #: What fits into the width of a chart.
 _LONGEST: Final = timedelta(days=400)
+
+
+#: An estimate and its interval, which may be empty.
+type Figure = tuple[str, str]
 
 
 class Column(msgspec.Struct, frozen=True, kw_only=True):
@@ -175,27 +180,27 @@ def _bands(formats: Formats, item: Performance) -> list[dict[str, object]]:
             "predictions": band.predictions,
             "predicted": formats.percent(band.predicted),
             "observed": formats.percent(band.observed.estimate),
-            "interval": f"{formats.percent(band.observed.low)} – {formats.percent(band.observed.high)}",
+            "interval": interval(formats.percent(band.observed.low), formats.percent(band.observed.high)),
             "chart": gauge(said=band.predicted, happened=band.observed),
         }
         for band in item.realised.bands
     ]
 
 
-def _figures(formats: Formats, item: Performance) -> list[tuple[str, str, str]]:
+def _figure(value: Interval | None, write: Callable[[float], str]) -> Figure:
+    return ("–", "") if value is None else (write(value.estimate), interval(write(value.low), write(value.high)))
+
+
+def _figures(formats: Formats, item: Performance) -> list[tuple[str, Figure, Figure]]:
     """Name, realised and estimated, of each measure."""
     texts = TEXTS[formats.language]["monitoring"]
     realised, estimated = item.realised, item.estimated
 
-    def number(value: Interval | None) -> str:
-        if value is None:
-            return "–"
-        return f"{formats.number(value.estimate, 2)} [{formats.number(value.low, 2)} – {formats.number(value.high, 2)}]"
+    def number(value: Interval | None) -> Figure:
+        return _figure(value, lambda part: formats.number(part, 2))
 
-    def share(value: Interval | None) -> str:
-        if value is None:
-            return "–"
-        return f"{formats.percent(value.estimate)} [{formats.percent(value.low)} – {formats.percent(value.high)}]"
+    def share(value: Interval | None) -> Figure:
+        return _figure(value, formats.percent)
 
     return [
         (texts["roc_auc"], number(realised.roc_auc if realised else None), number(estimated.roc_auc)),

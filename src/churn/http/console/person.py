@@ -136,7 +136,6 @@ def _form_page(
         groups=groups,
         errors=[item for _, inputs in groups for item in inputs if item.error],
         has_model=model is not None,
-        levels=[(level, Formats(language).level(level)) for level in (1, 2, 3, 4)],
     )
 
 

@@ -54,7 +54,9 @@ def _words() -> dict[str, dict[str, object]]:
     words[_OVERTIME] |= dict.fromkeys(("non", "no", "false", "faux", "0", "n"), Overtime.NO)
     for feature in LEVELLED:
         for language in Language:
-            words[feature] |= {_folded(Formats(language).level(level)): level for level in (1, 2, 3, 4)}
+            # In either gender.
+            for like in LEVELLED:
+                words[feature] |= {_folded(Formats(language).level(like, level)): level for level in (1, 2, 3, 4)}
     return words
 
 

@@ -67,6 +67,8 @@ _LEVELS: Final[tuple[Pair, ...]] = (
     ("élevée", "high"),
     ("très élevée", "very high"),
 )
+#: The same of what is masculine in French.
+_MASCULINE: Final = {"satisfaction_equilibre": ("faible", "moyen", "élevé", "très élevé")}
 #: What the values of a feature are counted in, one and many of it, where that is not plain.
 _UNITS: Final[Mapping[str, tuple[Pair, Pair]]] = {
     "age": (("an", "year"), ("ans", "years")),
@@ -84,6 +86,11 @@ LEVELLED: Final = frozenset({"satisfaction_environnement", "satisfaction_equilib
 def choose(language: Language, pair: Pair) -> str:
     """The text of `pair` in `language`."""
     return pair[0] if language is Language.FR else pair[1]
+
+
+def interval(low: str, high: str) -> str:
+    """From `low` to `high`, on one line."""
+    return f"{low}{_WIDE}–{_WIDE}{high}"
 
 
 class Formats:
@@ -151,19 +158,21 @@ class Formats:
 
     def day(self, moment: date) -> str:
         """Its date."""
-        return f"{moment.day}{_WIDE}{_MONTHS[self.language][moment.month - 1]} {moment.year}"
+        return f"{moment.day}{_WIDE}{_MONTHS[self.language][moment.month - 1]}{_WIDE}{moment.year}"
 
     def value(self, feature: str, value: float | str) -> str:
         """A value of the feature of that name on the wire, with its unit or in words."""
         if isinstance(value, str):
             return choose(self.language, ("oui", "yes") if value == Overtime.YES else ("non", "no"))
         if feature in LEVELLED:
-            return f"{self.level(int(value))} ({value:.0f}/{len(_LEVELS)})"
+            return f"{self.level(feature, int(value))} ({value:.0f}/{len(_LEVELS)})"
         unit = self.unit(feature, value)
         return f"{self.exact(value)}{_WIDE}{unit}" if unit else self.exact(value)
 
-    def level(self, level: int) -> str:
-        """A level from 1 to 4 in words."""
+    def level(self, feature: str, level: int) -> str:
+        """A level from 1 to 4 of the feature in words."""
+        if self._french and feature in _MASCULINE:
+            return _MASCULINE[feature][level - 1]
         return choose(self.language, _LEVELS[level - 1])
 
     def unit(self, feature: str, value: float = 2) -> str:
