@@ -219,7 +219,7 @@ async def test_the_audit_trail_is_read(own, root, anne):
     page = (await root.get("/console/audit")).text
     assert "compte créé" in page
     assert "modèle mis en service" in page
-    assert "rôle\u00a0: analyste" in page
+    assert "rôle\u00a0: administrateur" in page
     container = own[1]
     texts = TEXTS[Language.FR]["audit"]
     assert {action.value.replace("-", "_") for action in Action} <= texts.keys()
