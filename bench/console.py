@@ -11,7 +11,7 @@ import re
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +19,7 @@ from uuid import UUID
 
 import httpx
 import msgspec
+import numpy as np
 import uuid_utils.compat
 from litestar.types import ASGIApp
 from sqlalchemy import text
@@ -29,7 +30,8 @@ from churn.adapters.postgres.migrations import Migrations
 from churn.container import build_container
 from churn.domain.account import Role
 from churn.domain.employee import Employee, Overtime
-from churn.domain.prediction import Prediction, id_at
+from churn.domain.prediction import id_at
+from churn.domain.predictions import Employees, Predictions
 from churn.http.app import create_app
 from churn.settings import Settings
 
@@ -91,23 +93,19 @@ async def fill(settings: Settings, rows: int) -> None:
     model = await container.catalogue().load(await container.catalogue().default())
     now = datetime.now(UTC)
 
-    async def blocks() -> AsyncIterator[Sequence[Prediction]]:
+    async def blocks() -> AsyncIterator[Predictions]:
         for n, employee in enumerate(employees(SEED)):
-            score = model.predict(employee)
+            one = Employees.of([employee])
             moment = now - n * timedelta(days=730) / SEED
-            yield [
-                Prediction(
-                    id=UUID(int=id_at(moment).int | uuid_utils.compat.uuid7().int & (1 << 80) - 1),
-                    created_at=moment,
-                    account="rare" if n == 0 else "admin",
-                    model_version=model.info.version,
-                    threshold=model.info.threshold,
-                    intercept=model.info.intercept,
-                    risk=model.info.risk(score.probability),
-                    employee=employee,
-                    score=score,
-                )
-            ]
+            identifier = UUID(int=id_at(moment).int | uuid_utils.compat.uuid7().int & (1 << 80) - 1)
+            yield Predictions.made(
+                model.info,
+                one,
+                model.predict_matrix(one.features),
+                ids=np.frombuffer(identifier.bytes, np.uint8).reshape(1, 16),
+                created_at=moment,
+                account="rare" if n == 0 else "admin",
+            )
 
     await container.history().append_many(blocks())
     async with engine.begin() as connection:

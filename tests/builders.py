@@ -2,9 +2,12 @@
 
 import hashlib
 import logging
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import numpy as np
@@ -14,8 +17,10 @@ from churn.adapters.joblib_model.additive import AdditiveClassifier
 from churn.adapters.joblib_model.bundle import active_version, dump_model, load_bundle, trusted_manifests, write_bundle
 from churn.domain.employee import FEATURES, Employee, Overtime
 from churn.domain.manifest import Golden
-from churn.domain.prediction import Prediction, Risk, Score
+from churn.domain.prediction import RISKS, Prediction, Risk, Score
+from churn.domain.predictions import Employees, Predictions, ScoreMatrix
 from churn.http.predictions import EXAMPLE
+from churn.ports import HistoryRepository
 
 #: The employee of the README, on the wire.
 LEAVER: dict[str, Any] = dict(EXAMPLE)
@@ -51,6 +56,46 @@ def prediction(**changes: Any) -> Prediction:
         "score": Score(0.8125, tuple(0.1 * n - 0.37 for n in range(len(FEATURES))), (1, 10)),
     }
     return Prediction(**values | changes)
+
+
+def in_columns(*predictions: Prediction) -> list[Predictions]:
+    """The same, in columns: each alone, unless it has everything in common with the one before that a column has."""
+
+    def common(item: Prediction) -> tuple[object, ...]:
+        described = item.score.contributions is not None
+        return item.created_at, item.account, item.model_version, item.threshold, item.intercept, described
+
+    blocks = []
+    for (created_at, account, version, threshold, intercept, described), group in groupby(predictions, common):
+        items = list(group)
+        blocks.append(
+            Predictions(
+                ids=np.frombuffer(b"".join(item.id.bytes for item in items), np.uint8).reshape(-1, 16),
+                created_at=created_at,
+                account=account,
+                model_version=version,
+                threshold=threshold,
+                intercept=intercept,
+                risk=np.array([RISKS.index(item.risk) for item in items], np.int8),
+                employees=Employees.of([item.employee for item in items]),
+                scores=ScoreMatrix(
+                    np.array([item.score.probability for item in items]),
+                    np.array([item.score.contributions for item in items]) if described else None,
+                    np.array([[n in item.score.out_of_range for n in range(len(FEATURES))] for item in items]),
+                ),
+            )
+        )
+    return blocks
+
+
+async def stored_together(history: HistoryRepository, *predictions: Prediction, run_id: UUID | None = None) -> bool:
+    """`append_many` of `predictions`."""
+
+    async def blocks() -> AsyncIterator[Predictions]:
+        for block in in_columns(*predictions):
+            yield block
+
+    return await history.append_many(blocks(), run_id=run_id)
 
 
 def add_version(models: Path, version: str, *, shift: float = 0.0, **changes: Any) -> None:

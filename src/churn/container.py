@@ -27,8 +27,10 @@ from churn.adapters.postgres.sessions import PostgresSessionStore
 from churn.adapters.postgres.traffic import PostgresTrafficCounts, TrafficCounter
 from churn.adapters.postgres.users import PostgresUserStore
 from churn.adapters.system_clock import SystemClock
+from churn.adapters.uuids import new_ids
 from churn.adapters.webhook_notifier import WebhookNotifier
 from churn.domain.prediction import Prediction
+from churn.domain.predictions import Predictions
 from churn.domain.session import SessionLimits
 from churn.ports import Clock, HistoryFlush, Workforce
 from churn.settings import Settings
@@ -112,6 +114,7 @@ class Container(containers.DeclarativeContainer):
     settings = providers.Dependency(instance_of=Settings)
     scheduler: providers.Provider[str] = providers.Object("")
     on_prediction: providers.Provider[Callable[[Prediction], None]] = providers.Object(_ignore)
+    on_predictions: providers.Provider[Callable[[Predictions], None]] = providers.Object(_ignore)
     on_flush: providers.Provider[Callable[[HistoryFlush], None]] = providers.Object(_ignore)
     on_serving: providers.Provider[Callable[[Serving], None]] = providers.Object(_ignore)
     on_shadow: providers.Provider[Callable[[Outcome, int], None]] = providers.Object(_ignore)
@@ -264,9 +267,9 @@ class Container(containers.DeclarativeContainer):
         history=history,
         clock=clock,
         turns=turns,
-        new_id=providers.Object(uuid_utils.compat.uuid7),
+        new_ids=providers.Object(new_ids),
         most_at_once=settings.provided.batch_concurrency,
-        on_prediction=on_prediction,
+        on_predictions=on_predictions,
     )
     workforce = providers.Singleton(_workforce, scheduler, settings)
     score_workforce = providers.Singleton(
@@ -276,7 +279,7 @@ class Container(containers.DeclarativeContainer):
         registry=providers.Callable(_if_configured, settings, registry.provider),
         history=providers.Callable(_if_configured, settings, history.provider),
         clock=clock,
-        new_id=providers.Object(uuid_utils.compat.uuid7),
+        new_ids=providers.Object(new_ids),
     )
     export_history = providers.Singleton(ExportHistory, history=history, trail=trail, clock=clock)
     export_employee = providers.Singleton(ExportEmployee, data=personal_data, trail=trail, clock=clock)
@@ -297,6 +300,7 @@ def build_container(
     *,
     scheduler: str = "",
     on_prediction: Callable[[Prediction], None] = _ignore,
+    on_predictions: Callable[[Predictions], None] = _ignore,
     on_flush: Callable[[HistoryFlush], None] = _ignore,
     on_serving: Callable[[Serving], None] = _ignore,
     on_shadow: Callable[[Outcome, int], None] = _ignore,
@@ -314,6 +318,7 @@ def build_container(
         settings=providers.Object(settings),
         scheduler=providers.Object(scheduler),
         on_prediction=providers.Object(on_prediction),
+        on_predictions=providers.Object(on_predictions),
         on_flush=providers.Object(on_flush),
         on_serving=providers.Object(on_serving),
         on_shadow=providers.Object(on_shadow),

@@ -25,6 +25,7 @@ from churn.domain.outcome import Outcome, Subject
 from churn.domain.performance import Cohort
 from churn.domain.personal_data import Kept, Removed
 from churn.domain.prediction import HistoryFilter, ModelInfo, Prediction, Score
+from churn.domain.predictions import Employees, Predictions, ScoreMatrix
 from churn.domain.review import Review, ReviewRates
 from churn.domain.session import Session
 from churn.domain.traffic import Binning, Counts
@@ -42,17 +43,6 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Seconds since an arbitrary moment; never goes back."""
         ...
-
-
-class ScoreMatrix(Struct, frozen=True):
-    """What a model says of n employees at once."""
-
-    probability: NDArray[np.float64]
-    """Shape (n,), in [0, 1]."""
-    contributions: NDArray[np.float64] | None
-    """Shape (n, 11), log-odds in the order of `FEATURES`; None if the model does not explain itself."""
-    out_of_range: NDArray[np.bool_]
-    """Shape (n, 11): whether the value lies outside the training range."""
 
 
 @runtime_checkable
@@ -79,12 +69,9 @@ class Predictor(Protocol):
 class ScoredRows(Struct, frozen=True):
     """Employees of a workforce, as they were scored."""
 
-    features: NDArray[np.float64]
-    """Shape (n, 11), in the order of `FEATURES`."""
+    employees: Employees
     scores: ScoreMatrix
-    """Of the same n."""
-    employee_refs: Sequence[str | None] | None
-    """Their pseudonyms; None if the files have none."""
+    """Of the same."""
 
 
 class ScoredBlock(Struct, frozen=True, kw_only=True):
@@ -139,7 +126,7 @@ class HistoryRepository(Protocol):
         """
         ...
 
-    async def append_many(self, blocks: AsyncIterable[Sequence[Prediction]], *, run_id: UUID | None = None) -> bool:
+    async def append_many(self, blocks: AsyncIterable[Predictions], *, run_id: UUID | None = None) -> bool:
         """Store all the predictions of `blocks`, or none; when this returns they survive, as with `append`.
 
         Whoever gives `run_id` may try again: a run that is stored already is not stored twice, `blocks` is then

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
-from tests.builders import employee, prediction
+from tests.builders import employee, prediction, stored_together
 
 from churn.adapters.joblib_model.bundle import active_version
 from churn.adapters.joblib_model.catalogue import JoblibModelCatalogue
@@ -22,7 +22,7 @@ from churn.cli import main
 from churn.domain.audit import AuditEvent
 from churn.domain.employee import Employee, Overtime
 from churn.domain.outcome import Outcome
-from churn.domain.prediction import Prediction, Risk, Score
+from churn.domain.prediction import Risk, Score
 from churn.settings import Settings
 from churn.training.data import public_data
 
@@ -52,10 +52,8 @@ async def answer(engine: AsyncEngine, n: int, **changes: object) -> None:
         engine, queue_size=1, flush_timeout=5.0, on_flush=lambda _: None, counter=counter
     )
 
-    async def block() -> AsyncIterator[Sequence[Prediction]]:
-        yield [prediction(**{"created_at": DAY, "model_version": VERSION} | changes) for _ in range(n)]
-
-    await history.append_many(block())
+    items = [prediction(**{"created_at": DAY, "model_version": VERSION} | changes) for _ in range(n)]
+    await stored_together(history, *items)
 
 
 async def test_drift_is_told_in_a_table(run: Run, engine: AsyncEngine) -> None:
@@ -113,10 +111,7 @@ async def test_performance_is_told_in_a_table(run: Run, engine: AsyncEngine) -> 
         for n in range(1, 10)
     ]
 
-    async def block() -> AsyncIterator[Sequence[Prediction]]:
-        yield stored
-
-    await history.append_many(block())
+    await stored_together(history, *stored)
     outcomes = [
         Outcome(
             prediction_id=item.id,
@@ -174,17 +169,14 @@ async def test_traffic_like_the_reference_is_well(run: Run, engine: AsyncEngine)
         engine, queue_size=1, flush_timeout=5.0, on_flush=lambda _: None, counter=TrafficCounter(catalogue)
     )
 
-    async def block() -> AsyncIterator[Sequence[Prediction]]:
-        stored = []
-        for row in people.tolist():
-            values: dict[str, Any] = dict(zip(fields, row, strict=True))
-            values["overtime"] = Overtime.YES if values["overtime"] else Overtime.NO
-            one = Employee(**{name: int(v) if isinstance(v, float) else v for name, v in values.items()})
-            score = predictor.predict(one)
-            stored.append(prediction(employee=one, score=score, model_version=VERSION, created_at=datetime.now(UTC)))
-        yield stored
-
-    await history.append_many(block())
+    stored = []
+    for row in people.tolist():
+        values: dict[str, Any] = dict(zip(fields, row, strict=True))
+        values["overtime"] = Overtime.YES if values["overtime"] else Overtime.NO
+        one = Employee(**{name: int(v) if isinstance(v, float) else v for name, v in values.items()})
+        score = predictor.predict(one)
+        stored.append(prediction(employee=one, score=score, model_version=VERSION, created_at=datetime.now(UTC)))
+    await stored_together(history, *stored)
     result = await run("check")
     assert (result.exit_code, result.output.split()) == (0, ["drift", "ok", "performance", "unknown"])
 

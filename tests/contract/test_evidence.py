@@ -1,6 +1,6 @@
 """What every `Evidence` must do."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
-from tests.builders import employee, prediction
+from tests.builders import employee, prediction, stored_together
 
 from churn.adapters.joblib_model.bundle import active_version, read_manifest
 from churn.adapters.memory import (
@@ -32,8 +32,8 @@ from churn.adapters.postgres.traffic import TrafficCounter
 from churn.domain.audit import AuditEvent
 from churn.domain.errors import StorageUnavailable
 from churn.domain.outcome import Outcome
-from churn.domain.performance import RISKS, Cohort
-from churn.domain.prediction import Prediction, Risk, Score
+from churn.domain.performance import Cohort
+from churn.domain.prediction import RISKS, Risk, Score
 from churn.ports import Evidence, HistoryRepository, OutcomeLog, PersonalData
 from churn.settings import Settings
 
@@ -200,13 +200,6 @@ async def test_groups_hold_every_prediction(stores: Stores) -> None:
     assert cohort.probability.max() == 1.0
 
 
-async def many(history: HistoryRepository, *block: Prediction) -> None:
-    async def generate() -> AsyncIterator[Sequence[Prediction]]:
-        yield block
-
-    await history.append_many(generate())
-
-
 @pytest.mark.parametrize("version", ["a", "b"])
 async def test_whatever_changes_is_told_the_next_time(stores: Stores, version: str) -> None:
     """Predictions one by one or many at once, an outcome, its correction, another horizon, erasure and purge."""
@@ -238,7 +231,7 @@ async def test_whatever_changes_is_told_the_next_time(stores: Stores, version: s
     assert await told() == (2, [0.25, 0.8125], [False, True])
     await say(False, END)
     assert await told() == (2, [0.25, 0.8125], [False, False])
-    await many(history, prediction(created_at=LAST_OF_MAY - timedelta(hours=23), model_version=version))
+    await stored_together(history, prediction(created_at=LAST_OF_MAY - timedelta(hours=23), model_version=version))
     assert await told() == (3, [0.25, 0.8125], [False, False])
     await data.erase("E-2", audit=lambda _: audited(1))
     assert await told() == (2, [0.25], [False])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import uuid_utils.compat
 from sqlalchemy.ext.asyncio import AsyncEngine
-from tests.builders import employee, prediction
+from tests.builders import employee, in_columns, prediction
 
 from churn.adapters.memory import MemoryHistoryRepository, MemoryModelCatalogue
 from churn.adapters.postgres.history import PostgresHistoryRepository
@@ -18,6 +18,7 @@ from churn.adapters.postgres.traffic import TrafficCounter
 from churn.domain.employee import Overtime
 from churn.domain.errors import StorageUnavailable
 from churn.domain.prediction import ID_SLACK, HistoryFilter, Prediction, Risk, Score, id_at
+from churn.domain.predictions import Predictions
 from churn.ports import HistoryRepository
 
 EVERYTHING = HistoryFilter()
@@ -92,10 +93,11 @@ async def test_a_second_append_of_an_id_changes_nothing(history: HistoryReposito
     assert await history.get(first.id) == first
 
 
-async def blocks(*items: Sequence[Prediction]) -> AsyncIterator[Sequence[Prediction]]:
-    for block in items:
+async def blocks(*items: Sequence[Prediction]) -> AsyncIterator[Predictions]:
+    for item in items:
         await asyncio.sleep(0)
-        yield block
+        for block in in_columns(*item):
+            yield block
 
 
 async def ids(history: HistoryRepository) -> list[uuid.UUID]:
@@ -131,8 +133,8 @@ async def test_many_are_stored_together_or_not_at_all(history: HistoryRepository
 async def test_what_fails_while_it_is_read_is_not_stored(history: HistoryRepository) -> None:
     """An error of whoever makes the blocks passes through, and nothing is stored, nor held up."""
 
-    async def broken() -> AsyncIterator[Sequence[Prediction]]:
-        yield [prediction()]
+    async def broken() -> AsyncIterator[Predictions]:
+        yield in_columns(prediction())[0]
         raise ValueError("the file ends here")
 
     with pytest.raises(ValueError, match="ends here"):
@@ -145,8 +147,8 @@ async def test_what_is_cancelled_is_not_stored(history: HistoryRepository) -> No
     """Giving up in the middle stores nothing, and the next run is not held up."""
     reading = asyncio.Event()
 
-    async def endless() -> AsyncIterator[Sequence[Prediction]]:
-        yield [prediction()]
+    async def endless() -> AsyncIterator[Predictions]:
+        yield in_columns(prediction())[0]
         reading.set()
         await asyncio.Event().wait()
 

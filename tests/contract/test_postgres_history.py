@@ -1,17 +1,18 @@
 """What group commit adds to the contract of a history."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
-from tests.builders import prediction
+from tests.builders import in_columns, prediction, stored_together
 
 from churn.adapters.postgres.history import PostgresHistoryRepository
 from churn.domain.errors import HistoryQueueFull, StorageUnavailable, TooManyExports
-from churn.domain.prediction import HistoryFilter, Prediction
+from churn.domain.prediction import HistoryFilter
+from churn.domain.predictions import Predictions
 from churn.ports import HistoryFlush
 
 
@@ -81,13 +82,13 @@ async def test_a_run_that_two_processes_try_is_stored_once(engine: AsyncEngine) 
     )
     run_id, writing, done = uuid4(), asyncio.Event(), asyncio.Event()
 
-    async def slow() -> AsyncIterator[Sequence[Prediction]]:
+    async def slow() -> AsyncIterator[Predictions]:
         writing.set()
         await done.wait()
-        yield [prediction()]
+        yield in_columns(prediction())[0]
 
-    async def quick() -> AsyncIterator[Sequence[Prediction]]:
-        yield [prediction()]
+    async def quick() -> AsyncIterator[Predictions]:
+        yield in_columns(prediction())[0]
 
     first = asyncio.create_task(one.append_many(slow(), run_id=run_id))
     await writing.wait()
@@ -154,10 +155,7 @@ async def test_a_client_that_has_gone_does_not_stop_the_others(engine: AsyncEngi
 async def filled(engine: AsyncEngine) -> PostgresHistoryRepository:
     history = PostgresHistoryRepository(engine, queue_size=10, flush_timeout=5.0, on_flush=ignore)
 
-    async def block() -> AsyncIterator[Sequence[Prediction]]:
-        yield [prediction() for _ in range(1000)]
-
-    await history.append_many(block())
+    await stored_together(history, *(prediction() for _ in range(1000)))
     return history
 
 

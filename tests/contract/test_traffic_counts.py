@@ -1,6 +1,7 @@
 """What every `TrafficCounts` must do."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine
-from tests.builders import employee, prediction
+from tests.builders import employee, prediction, stored_together
 from tests.e2e.service import eventually
 
 from churn.adapters.joblib_model.bundle import active_version, read_manifest
@@ -104,11 +105,7 @@ async def check(counts: TrafficCounts, predictions: Sequence[Prediction]) -> Non
 
 
 async def many(history: HistoryRepository, *blocks: Sequence[Prediction]) -> None:
-    async def generate() -> AsyncIterator[Sequence[Prediction]]:
-        for block in blocks:
-            yield block
-
-    await history.append_many(generate())
+    await stored_together(history, *itertools.chain(*blocks))
 
 
 async def test_what_is_stored_is_counted(stores: Stores) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import uuid_utils.compat
-from tests.builders import LEAVER, employee, prediction
+from tests.builders import LEAVER, employee, prediction, stored_together
 from tests.http.conftest import ACCOUNTS, PASSWORD, connect, lifespan, new_database
 from tests.http.console import Browser
 
@@ -67,10 +67,7 @@ async def traffic(own, settings, empty):
         for n in range(40)
     ]
 
-    async def blocks():
-        yield old
-
-    await container.history().append_many(blocks())
+    await stored_together(container.history(), *old)
     await container.record_outcomes()(
         [
             Report(

@@ -25,8 +25,8 @@ from churn.domain.alert import Alert, Finding, State, Subject, drift_finding, ne
 from churn.domain.drift import DriftRule, Verdict, report_drift
 from churn.domain.errors import NotDelivered, StorageUnavailable
 from churn.domain.manifest import Manifest
-from churn.domain.performance import RISKS, Performance, PerformanceReport, estimate, realise
-from churn.domain.prediction import Risk
+from churn.domain.performance import Performance, PerformanceReport, estimate, realise
+from churn.domain.prediction import RISKS, Risk
 from churn.ports import AlertLog
 from churn.settings import Settings
 from churn.use_cases.check_model import Check, CheckModel, RaiseAlerts

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 from sklearn.metrics import brier_score_loss, precision_score, recall_score, roc_auc_score
 
-from churn.domain.performance import RISKS, Cohort, Judge, estimate, realise, report_performance, roc_auc, wilson
-from churn.domain.prediction import Risk
+from churn.domain.performance import Cohort, Judge, estimate, realise, report_performance, roc_auc, wilson
+from churn.domain.prediction import RISKS, Risk
 from churn.domain.review import ReviewRates
 from churn.use_cases.report_performance import RememberingJudge
 

@@ -7,15 +7,15 @@ from uuid import UUID
 
 import numpy as np
 import pytest
-import uuid_utils.compat
 from numpy.typing import NDArray
 from tests.builders import employee
 
 from churn.adapters.memory import MemoryClock, MemoryHistoryRepository, MemoryPredictor
+from churn.adapters.uuids import new_ids
 from churn.domain.employee import Employee
 from churn.domain.errors import ModelUnavailable, StorageUnavailable, TooManyWorkforces
 from churn.domain.prediction import HistoryFilter, Prediction
-from churn.ports import ScoreMatrix
+from churn.domain.predictions import Predictions, ScoreMatrix
 from churn.use_cases.predict_workforce import SLICE, PredictWorkforce
 from churn.use_cases.serving_model import NoModel
 from churn.use_cases.turns import Turns
@@ -34,8 +34,8 @@ class Shadow:
     def __init__(self) -> None:
         self.offered: list[Prediction] = []
 
-    def offer(self, prediction: Prediction) -> None:
-        self.offered.append(prediction)
+    def offer_many(self, predictions: Sequence[Prediction]) -> None:
+        self.offered.extend(predictions)
 
 
 class Mute(MemoryPredictor):
@@ -59,9 +59,9 @@ class Workforce:
             history=self.history,
             clock=MemoryClock(),
             turns=Turns(),
-            new_id=uuid_utils.compat.uuid7,
+            new_ids=new_ids,
             most_at_once=most_at_once,
-            on_prediction=self.told.append,
+            on_predictions=self.told.extend,
         )
 
     async def remembered(self) -> Sequence[Prediction]:
@@ -136,7 +136,7 @@ async def test_what_is_not_stored_is_not_told() -> None:
     """When the history fails, nobody hears of the predictions."""
 
     class Broken(MemoryHistoryRepository):
-        async def append_many(self, blocks: AsyncIterable[Sequence[Prediction]], *, run_id: UUID | None = None) -> bool:
+        async def append_many(self, blocks: AsyncIterable[Predictions], *, run_id: UUID | None = None) -> bool:
             raise StorageUnavailable("down")
 
     workforce = Workforce(history=Broken())
@@ -161,7 +161,7 @@ async def test_so_many_at_once() -> None:
         await workforce.predict(blocks(), account="anne")
     go_on.set()
     assert len(await first) == 1
-    assert await workforce.predict(blocks(), account="anne") == []
+    assert list(await workforce.predict(blocks(), account="anne")) == []
 
 
 async def test_the_loop_turns_meanwhile() -> None:

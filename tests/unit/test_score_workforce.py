@@ -7,11 +7,11 @@ from uuid import UUID
 
 import msgspec
 import pytest
-import uuid_utils.compat
 from tests.builders import employee
 
 from churn.adapters.joblib_model.catalogue import JoblibModelCatalogue
 from churn.adapters.memory import MemoryClock, MemoryHistoryRepository
+from churn.adapters.uuids import new_ids
 from churn.adapters.workforce.local import PolarsWorkforce
 from churn.domain.employee import Overtime, from_features
 from churn.domain.errors import RowsRefused, StorageUnavailable, UnsuitableFile
@@ -39,7 +39,7 @@ def score(tmp_path: Path, history: MemoryHistoryRepository, clock: MemoryClock) 
         registry=None,
         history=history,
         clock=clock,
-        new_id=uuid_utils.compat.uuid7,
+        new_ids=new_ids,
     )
 
     async def score(rows: list[dict[str, Any]], *, strict: bool = False, **options: Any) -> ScoringSummary:
@@ -112,7 +112,7 @@ async def test_without_a_history_nothing_is_promised(tmp_path: Path, clock: Memo
         registry=None,
         history=None,
         clock=clock,
-        new_id=uuid_utils.compat.uuid7,
+        new_ids=new_ids,
     )
     file = tmp_path / "staff.csv"
     file.write_text(",".join(ROWS[0]))

@@ -41,13 +41,14 @@ from churn.domain.errors import (
 )
 from churn.domain.manifest import Manifest
 from churn.domain.outcome import Outcome, Status, Subject, horizon_end, status
-from churn.domain.performance import RISKS, Cohort
+from churn.domain.performance import Cohort
 from churn.domain.personal_data import Kept, Removed
-from churn.domain.prediction import HistoryFilter, ModelInfo, Prediction, Score
+from churn.domain.prediction import RISKS, HistoryFilter, ModelInfo, Prediction, Score
+from churn.domain.predictions import Predictions, ScoreMatrix
 from churn.domain.review import Decision, Review, ReviewRates
 from churn.domain.session import Session
 from churn.domain.traffic import Binning, Counts
-from churn.ports import Attempt, Predictor, ScoreMatrix
+from churn.ports import Attempt, Predictor
 
 
 class MemoryClock:
@@ -97,7 +98,7 @@ class MemoryHistoryRepository:
             raise StorageUnavailable("the id is taken")
         self._predictions[prediction.id] = prediction
 
-    async def append_many(self, blocks: AsyncIterable[Sequence[Prediction]], *, run_id: UUID | None = None) -> bool:
+    async def append_many(self, blocks: AsyncIterable[Predictions], *, run_id: UUID | None = None) -> bool:
         """See the port."""
         async with self._appending_many:
             if run_id in self._runs:

@@ -4,7 +4,7 @@ No attribute holds a value of a request, a name or a message of an error: statem
 and of an error only its class is told.
 """
 
-from collections.abc import AsyncIterable, Iterator, Sequence
+from collections.abc import AsyncIterable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from importlib.metadata import version
@@ -29,7 +29,8 @@ from churn.adapters.joblib_model.catalogue import JoblibModelCatalogue
 from churn.adapters.postgres.history import PostgresHistoryRepository
 from churn.domain.employee import Employee
 from churn.domain.prediction import ModelInfo, Prediction, Score
-from churn.ports import Predictor, ScoreMatrix
+from churn.domain.predictions import Predictions, ScoreMatrix
+from churn.ports import Predictor
 
 _SQL: Final[dict[str, AttributeValue]] = {"db.system.name": "postgresql"}
 
@@ -118,7 +119,7 @@ class TracedHistoryRepository(PostgresHistoryRepository):
             await super().append(prediction)
 
     @override
-    async def append_many(self, blocks: AsyncIterable[Sequence[Prediction]], *, run_id: UUID | None = None) -> bool:
+    async def append_many(self, blocks: AsyncIterable[Predictions], *, run_id: UUID | None = None) -> bool:
         with span("COPY prediction", _SQL | {"db.operation.name": "COPY"}, kind=SpanKind.CLIENT):
             return await super().append_many(blocks, run_id=run_id)
 

@@ -19,15 +19,13 @@ from numpy.typing import NDArray
 
 from churn.domain.language import Language
 from churn.domain.manifest import Interval
-from churn.domain.prediction import Risk
+from churn.domain.prediction import RISKS, Risk
 from churn.domain.review import ReviewRates
 
 #: Of the standard normal distribution, for an interval of 95 %.
 _Z: Final = 1.959963984540054
 #: How often outcomes are drawn for an estimate's interval: its ends are then good to about a tenth of its width.
 _DRAWS: Final = 500
-#: Risks in the order that an array tells them by.
-RISKS: Final = tuple(Risk)
 _HIGH: Final = RISKS.index(Risk.HIGH)
 
 #: Score bins of a cohort, over [0, 1]: probabilities within one are nearly ties, which costs the ROC AUC far less than

@@ -6,7 +6,9 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
+import numpy as np
 from msgspec import UNSET, Struct, UnsetType
+from numpy.typing import NDArray
 
 from churn.domain.employee import Employee
 from churn.domain.language import Language
@@ -19,6 +21,9 @@ class Risk(StrEnum):
     MODERATE = "moderate"
     HIGH = "high"
 
+
+#: Risks in the order that an array tells them by.
+RISKS: Final = tuple(Risk)
 
 #: How a risk is told to people.
 RISK_MESSAGES: Final[Mapping[Language, Mapping[Risk, str]]] = {
@@ -54,6 +59,13 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
         if probability >= self.threshold:
             return Risk.HIGH
         return Risk.MODERATE if probability > self.base_rate else Risk.LOW
+
+    def risks(self, probability: NDArray[np.float64]) -> NDArray[np.int8]:
+        """The same of each of `probability`, shape (n,), as its position in `RISKS`."""
+        leaves = probability >= self.threshold
+        risks = leaves.astype(np.int8)
+        risks += leaves | (probability > self.base_rate)
+        return risks
 
 
 class Score(Struct, frozen=True, gc=False):

@@ -1,7 +1,7 @@
 """What is told of a prediction, in the words of the reader's language."""
 
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Sequence
+from functools import lru_cache, partial
 from typing import Final
 
 import msgspec
@@ -28,16 +28,21 @@ _SENTENCES: Final = {
 }
 
 
-def _contributing(language: Language) -> Callable[[int, float | str, float], Contribution]:
-    def contribution(index: int, value: float | str, log_odds: float) -> Contribution:
-        direction = 1 if log_odds >= NEGLIGIBLE else -1 if log_odds <= -NEGLIGIBLE else 0
-        return Contribution(FEATURES[index], value, log_odds, _SENTENCES[language][index][direction])
-
-    # Most of a workforce's values are whole numbers, and each has one contribution.
-    return lru_cache(maxsize=1 << 14)(contribution)
+def contribution(index: int, value: float | str, log_odds: float, language: Language) -> Contribution:
+    """What is told of the feature at `index`, whose `value` adds `log_odds`."""
+    direction = 1 if log_odds >= NEGLIGIBLE else -1 if log_odds <= -NEGLIGIBLE else 0
+    return Contribution(FEATURES[index], value, log_odds, _SENTENCES[language][index][direction])
 
 
-_CONTRIBUTIONS: Final = {language: _contributing(language) for language in Language}
+# Most of a workforce's values are whole numbers, and each has one contribution.
+_CONTRIBUTIONS: Final = {
+    language: lru_cache(maxsize=1 << 14)(partial(contribution, language=language)) for language in Language
+}
+
+
+def cautions(out_of_range: Sequence[int], language: Language) -> tuple[Caution, ...]:
+    """What is told of the features at those indices, whose values are out of range."""
+    return tuple([Caution(FEATURES[index], "out_of_training_range", _WARNINGS[language]) for index in out_of_range])
 
 
 def _explain(prediction: Prediction, language: Language) -> tuple[Contribution, ...] | None:
@@ -65,9 +70,7 @@ def answer_to(prediction: Prediction, language: Language) -> PredictionAnswer:
         model_version=prediction.model_version,
         intercept=prediction.intercept,
         contributions=_explain(prediction, language),
-        warnings=tuple(
-            [Caution(FEATURES[index], "out_of_training_range", _WARNINGS[language]) for index in score.out_of_range]
-        ),
+        warnings=cautions(score.out_of_range, language),
     )
 
 

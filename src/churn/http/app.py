@@ -42,6 +42,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> ASGIApp:
     container = build_container(
         settings,
         on_prediction=metrics.predicted,
+        on_predictions=metrics.predicted_many,
         on_flush=metrics.history_flushed,
         on_serving=metrics.serving_changed,
         on_shadow=metrics.shadow_scored,

@@ -1,6 +1,6 @@
 """`POST /predict/batch`: many employees at once."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
 from typing import Any, Final, cast
 
 from litestar import Controller, Response, post
@@ -11,8 +11,7 @@ from litestar.response import Stream
 from churn.domain.answer import Answer
 from churn.domain.employee import Employee
 from churn.domain.language import Language
-from churn.domain.prediction import Prediction
-from churn.http.answers import answer_to
+from churn.domain.predictions import Predictions
 from churn.http.connection import ChurnRequest
 from churn.http.csv_answer import TITLES
 from churn.http.headers import header
@@ -20,7 +19,7 @@ from churn.http.idempotency import OnceOperation, answered_once, key_of
 from churn.http.json_body import InvalidBody, TooLarge, UnsupportedMediaType
 from churn.http.language import language_of
 from churn.http.problems import in_words, problem_responses
-from churn.http.row_forms import SLICE, Row, RowAnswer, form_of, read_rows
+from churn.http.row_forms import SLICE, Answered, Row, form_of, read_rows
 from churn.settings import Settings
 from churn.use_cases.answer_once import AnswerOnce
 from churn.use_cases.predict_workforce import PredictWorkforce
@@ -110,7 +109,7 @@ class BatchController(Controller):
             predictions = await predict_workforce(
                 batch.employees(read_rows(form, body, turns)), account=request.user.username
             )
-            return form.encode(batch.answers(predictions, turns))
+            return _in_turns(form.encode(batch.answers(predictions)), turns)
 
         body = _limited(request, settings.batch_max_body_size)
         key = key_of(request.scope)
@@ -152,16 +151,29 @@ class _Batch:
             self._rows += len(block)
             yield [row for row in block if isinstance(row, Employee)]
 
-    async def answers(self, predictions: Sequence[Prediction], turns: Turns) -> AsyncIterator[Sequence[RowAnswer]]:
+    def answers(self, predictions: Predictions) -> Iterator[Answered]:
         """The answer to each row, in order, `predictions` being those of the employees."""
-        made = iter(predictions)
+        done = 0
         for start in range(0, self._rows, SLICE):
-            async with turns:
-                block: list[RowAnswer] = []
-                for number in range(start, min(start + SLICE, self._rows)):
-                    rejected = self._rejected.get(number)
-                    block.append(answer_to(next(made), self._language) if rejected is None else rejected)
-            yield block
+            end = min(start + SLICE, self._rows)
+            rejected = [row for number in range(start, end) if (row := self._rejected.get(number))]
+            made = end - start - len(rejected)
+            yield Answered(
+                start=start,
+                predictions=predictions[done : done + made],
+                rejected=rejected,
+                language=self._language,
+            )
+            done += made
+
+
+async def _in_turns(pieces: Iterator[bytes], turns: Turns) -> AsyncIterator[bytes]:
+    while True:
+        async with turns:
+            piece = next(pieces, None)
+        if piece is None:
+            return
+        yield piece
 
 
 async def _joined(pieces: AsyncIterable[bytes]) -> bytes:

@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import batched
 from typing import Any, Final, Protocol
@@ -12,7 +12,10 @@ import msgspec
 from churn.domain.employee import Employee
 from churn.domain.expectation import Text, schemas
 from churn.domain.language import Language
+from churn.domain.predictions import Predictions
+from churn.http.answers import answer_to
 from churn.http.csv_answer import TITLES, cells_of, write_csv
+from churn.http.json_answers import json_answers
 from churn.http.json_body import (
     MALFORMED,
     FieldError,
@@ -25,10 +28,10 @@ from churn.http.json_body import (
 )
 from churn.http.rows import CELLS, NOT_CSV, open_csv
 from churn.use_cases.turns import Turns
-from churn.wire import PredictionAnswer, ProblemError, RejectedRow
+from churn.wire import ProblemError, RejectedRow
 
-#: Rows read or written in one turn of the event loop, so that it takes about a millisecond.
-SLICE: Final = 256
+#: Rows read or written in one turn of the event loop, so that it takes a millisecond or two.
+SLICE: Final = 512
 #: Rows read in one turn when one of them is at fault: to say why takes up to a millisecond each.
 _FAULTY_SLICE: Final = 8
 #: Bytes of one row: twenty times what an employee takes.
@@ -47,7 +50,24 @@ _NOT_A_LIST: Final[Text] = {
 
 
 type Row = Employee | InvalidBody
-type RowAnswer = PredictionAnswer | RejectedRow
+
+
+class Answered(msgspec.Struct, frozen=True, kw_only=True):
+    """Some rows that follow one another, and what is answered."""
+
+    start: int
+    """Number of the first, from 0."""
+    predictions: Predictions
+    """Of those that are employees, in order."""
+    rejected: Sequence[RejectedRow]
+    """The others, in order."""
+    language: Language
+
+    def with_rejected[Item](self, answers: list[Item], reject: Callable[[RejectedRow], Item]) -> list[Item]:
+        """`answers` to the predictions, with what `reject` makes of the other rows in their places."""
+        for row in self.rejected:
+            answers.insert(row.row - self.start, reject(row))
+        return answers
 
 
 class Form[Raw](Protocol):
@@ -75,8 +95,8 @@ class Form[Raw](Protocol):
         """
         ...
 
-    def encode(self, blocks: AsyncIterable[Sequence[RowAnswer]]) -> AsyncIterator[bytes]:
-        """The answer to all rows, as soon as they have come."""
+    def encode(self, blocks: Iterable[Answered]) -> Iterator[bytes]:
+        """The answer to all rows, piece by piece."""
         ...
 
 
@@ -134,10 +154,10 @@ class NDJSON(_JSONRows):
         if last and not last.isspace():
             yield [last]
 
-    async def encode(self, blocks: AsyncIterable[Sequence[RowAnswer]]) -> AsyncIterator[bytes]:
+    def encode(self, blocks: Iterable[Answered]) -> Iterator[bytes]:
         """See the protocol."""
-        async for block in blocks:
-            yield msgspec.json.Encoder().encode_lines(block)
+        for block in blocks:
+            yield b"\n".join([*_objects(block), b""])
 
 
 class JSONList(_JSONRows):
@@ -158,11 +178,11 @@ class JSONList(_JSONRows):
         for some in batched(items, SLICE, strict=False):
             yield [bytes(item) for item in some]
 
-    async def encode(self, blocks: AsyncIterable[Sequence[RowAnswer]]) -> AsyncIterator[bytes]:
+    def encode(self, blocks: Iterable[Answered]) -> Iterator[bytes]:
         """See the protocol."""
         before = b"["
-        async for block in blocks:
-            yield before + msgspec.json.encode(block)[1:-1]
+        for block in blocks:
+            yield before + b",".join(_objects(block))
             before = b","
         yield b"]" if before == b"," else b"[]"
 
@@ -209,21 +229,19 @@ class CSV:
             raise InvalidBody(errors)
         return msgspec.convert(row, Employee)
 
-    async def encode(self, blocks: AsyncIterable[Sequence[RowAnswer]]) -> AsyncIterator[bytes]:
+    def encode(self, blocks: Iterable[Answered]) -> Iterator[bytes]:
         """See the protocol."""
         yield write_csv([("row", *TITLES, "errors")], self._delimiter)
-        rows = 0
-        async for block in blocks:
-            yield write_csv(
-                [
-                    (number, *[None] * len(TITLES), _in_a_cell(answer.errors))
-                    if isinstance(answer, RejectedRow)
-                    else (number, *cells_of(answer), None)
-                    for number, answer in enumerate(block, rows)
-                ],
-                self._delimiter,
+        for block in blocks:
+            answers = [cells_of(answer_to(prediction, block.language)) for prediction in block.predictions]
+            cells = block.with_rejected(
+                [(*answer, None) for answer in answers], lambda row: (*[None] * len(TITLES), _in_a_cell(row.errors))
             )
-            rows += len(block)
+            yield write_csv([(number, *line) for number, line in enumerate(cells, block.start)], self._delimiter)
+
+
+def _objects(block: Answered) -> list[bytes]:
+    return block.with_rejected(json_answers(block.predictions, block.language), msgspec.json.encode)
 
 
 def _lines(lines: Iterator[list[str]]) -> Iterator[list[str] | None]:

@@ -1,25 +1,22 @@
 """Which of all these employees will leave?"""
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
-from datetime import datetime
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from itertools import batched
 from typing import Final
-from uuid import UUID
 
 import numpy as np
+from numpy.typing import NDArray
 
 from churn.domain.employee import Employee
 from churn.domain.errors import TooManyWorkforces, UnknownModel
-from churn.domain.prediction import ModelInfo, Prediction, Score
-from churn.ports import Clock, HistoryRepository, Predictor, ScoreMatrix
+from churn.domain.predictions import Employees, Predictions, joined
+from churn.ports import Clock, HistoryRepository, Predictor
 from churn.use_cases.score_in_shadow import ScoreInShadow
 from churn.use_cases.serving_model import ServingModel
 from churn.use_cases.turns import Turns
 
 #: Predictions handled in one turn of the event loop, so that it takes a millisecond or two.
-SLICE: Final = 256
-#: Predictions handed to the history at once: less is done to each than to score one, and each block is a round trip.
-HISTORY_BLOCK: Final = 1024
+SLICE: Final = 512
 
 
 class PredictWorkforce:
@@ -33,23 +30,34 @@ class PredictWorkforce:
         history: HistoryRepository,
         clock: Clock,
         turns: Turns,
-        new_id: Callable[[], UUID],
+        new_ids: Callable[[int], NDArray[np.uint8]],
         most_at_once: int,
-        on_prediction: Callable[[Prediction], None],
+        on_predictions: Callable[[Predictions], None],
     ) -> None:
-        """As for `PredictAttrition`; more than `most_at_once` workforces are refused, since each takes memory."""
+        """Keep the parts.
+
+        Args:
+            serving: has the model.
+            shadow: is offered what was answered.
+            history: remembers it.
+            clock: says when.
+            turns: what the work is done in.
+            new_ids: makes so many UUIDv7s, shape (n, 16), ascending from call to call.
+            most_at_once: workforces under way, beyond which one more is refused: each takes memory.
+            on_predictions: told of the predictions once they are stored, a slice at a time.
+        """
         self._serving = serving
         self._shadow = shadow
         self._history = history
         self._clock = clock
         self._turns = turns
-        self._new_id = new_id
+        self._new_ids = new_ids
         self._free = most_at_once
-        self._on_prediction = on_prediction
+        self._on_predictions = on_predictions
 
     async def __call__(
         self, blocks: AsyncIterable[Sequence[Employee]], *, account: str, version: str | None = None
-    ) -> Sequence[Prediction]:
+    ) -> Predictions:
         """The predictions, in the order of the employees, stored durably in one transaction.
 
         Each block is scored as it comes. An error that `blocks` raises passes through, and nothing is stored.
@@ -68,63 +76,34 @@ class PredictWorkforce:
             model = predictor.info  # without a model there is nothing to read the blocks for
             if version is not None and version != model.version:
                 raise UnknownModel(version)
-            predictions: list[Prediction] = []
+            scored: list[Predictions] = []
             async for block in blocks:
                 for some in batched(block, SLICE, strict=False):
                     async with self._turns:
-                        predictions += self._score(predictor, some, account)
+                        scored.append(self._predict(predictor, some, account))
+            predictions = joined(scored or [self._predict(predictor, (), account)])
             if predictions:
-                await self._history.append_many(_blocks(predictions))
-            for made in batched(predictions, SLICE, strict=False):
+                await self._history.append_many(_slices(predictions))
+            async for made in _slices(predictions):
                 async with self._turns:
-                    for prediction in made:
-                        self._on_prediction(prediction)
-                        self._shadow.offer(prediction)
+                    self._on_predictions(made)
+                    self._shadow.offer_many(made)
         finally:
             self._free += 1
         return predictions
 
-    def _score(self, predictor: Predictor, employees: Sequence[Employee], account: str) -> list[Prediction]:
-        scores = predictor.predict_matrix(np.array([employee.features() for employee in employees]))
-        return assemble(
-            predictor.info, employees, scores, created_at=self._clock.now(), account=account, new_id=self._new_id
-        )
-
-
-def assemble(
-    model: ModelInfo,
-    employees: Sequence[Employee],
-    scores: ScoreMatrix,
-    *,
-    created_at: datetime,
-    account: str,
-    new_id: Callable[[], UUID],
-) -> list[Prediction]:
-    """The predictions that `scores` of `employees` by `model` amount to."""
-    contributions: Iterable[tuple[float, ...] | None] = (
-        [None] * len(employees) if scores.contributions is None else map(tuple, scores.contributions.tolist())
-    )
-    out_of_range: list[tuple[int, ...]] = [()] * len(employees)
-    for row, feature in np.argwhere(scores.out_of_range).tolist():
-        out_of_range[row] += (feature,)
-    return [
-        Prediction(
-            id=new_id(),
-            created_at=created_at,
+    def _predict(self, predictor: Predictor, employees: Sequence[Employee], account: str) -> Predictions:
+        columns = Employees.of(employees)
+        return Predictions.made(
+            predictor.info,
+            columns,
+            predictor.predict_matrix(columns.features),
+            ids=self._new_ids(len(columns)),
+            created_at=self._clock.now(),
             account=account,
-            model_version=model.version,
-            threshold=model.threshold,
-            intercept=model.intercept,
-            risk=model.risk(probability),
-            employee=employee,
-            score=Score(probability, shares, outside),
         )
-        for employee, probability, shares, outside in zip(
-            employees, scores.probability.tolist(), contributions, out_of_range, strict=True
-        )
-    ]
 
 
-async def _blocks(predictions: Sequence[Prediction]) -> AsyncIterator[Sequence[Prediction]]:
-    for block in batched(predictions, HISTORY_BLOCK, strict=False):
-        yield block
+async def _slices(predictions: Predictions) -> AsyncIterator[Predictions]:
+    for start in range(0, len(predictions), SLICE):
+        yield predictions[start : start + SLICE]

@@ -62,6 +62,16 @@ class ScoreInShadow:
         self._queue.append(prediction)
         self._queued.set()
 
+    def offer_many(self, predictions: Sequence[Prediction]) -> None:
+        """`offer` each of them."""
+        if self._serving.shadow is None:
+            return
+        room = max(0, self._queue_size - len(self._queue))
+        self._queue += predictions[:room]
+        if dropped := len(predictions[room:]):
+            self._on_outcome("dropped", dropped)
+        self._queued.set()
+
     async def start(self) -> None:
         """Begin to score."""
         self._task = asyncio.create_task(self._work(), name="shadow-scorer")

@@ -1,18 +1,18 @@
 """Who of the whole workforce will leave?"""
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
 from typing import Final
 from uuid import UUID, uuid5
 
-from msgspec import UNSET
+import numpy as np
+from numpy.typing import NDArray
 
-from churn.domain.employee import from_features
 from churn.domain.errors import StorageUnavailable
-from churn.domain.prediction import ModelInfo, Prediction
+from churn.domain.prediction import ModelInfo
+from churn.domain.predictions import Predictions
 from churn.domain.workforce import ScoringJob, ScoringSummary
 from churn.ports import Clock, HistoryRepository, ModelCatalogue, ModelRegistry, ScoredBlock, Workforce
-from churn.use_cases.predict_workforce import assemble
 
 #: Where ids of runs come from that nobody has named; an arbitrary constant.
 _RUNS: Final = UUID("3f0f8a9e-6f5c-4b8e-9d55-0d9c4a1b7e21")
@@ -29,18 +29,18 @@ class ScoreWorkforce:
         registry: ModelRegistry | None,
         history: HistoryRepository | None,
         clock: Clock,
-        new_id: Callable[[], UUID],
+        new_ids: Callable[[int], NDArray[np.uint8]],
     ) -> None:
         """Without a `registry` the version is the catalogue's default, and without a `history` nothing can be saved.
 
-        `new_id` makes UUIDv7s.
+        `new_ids` makes so many UUIDv7s, shape (n, 16).
         """
         self._workforce = workforce
         self._catalogue = catalogue
         self._registry = registry
         self._history = history
         self._clock = clock
-        self._new_id = new_id
+        self._new_ids = new_ids
 
     async def __call__(
         self,
@@ -97,22 +97,17 @@ class ScoreWorkforce:
 
     async def _predictions(
         self, steps: Iterator[ScoredBlock], model: ModelInfo, account: str
-    ) -> AsyncIterator[Sequence[Prediction]]:
+    ) -> AsyncIterator[Predictions]:
         for step in steps:
             if step.rows is None or not step.scored:
                 continue
-            references = step.rows.employee_refs or [None] * step.scored
-            employees = [
-                from_features(values, employee_ref=UNSET if reference is None else reference)
-                for values, reference in zip(step.rows.features.tolist(), references, strict=True)
-            ]
-            yield assemble(
+            yield Predictions.made(
                 model,
-                employees,
+                step.rows.employees,
                 step.rows.scores,
+                ids=self._new_ids(step.scored),
                 created_at=self._clock.now(),
                 account=account,
-                new_id=self._new_id,
             )
 
 

@@ -14,7 +14,8 @@ from churn.domain.activation import Activation
 from churn.domain.employee import Employee
 from churn.domain.errors import ModelUnavailable, StorageUnavailable
 from churn.domain.prediction import ModelInfo, Score
-from churn.ports import ModelCatalogue, ModelRegistry, Predictor, ScoreMatrix
+from churn.domain.predictions import ScoreMatrix
+from churn.ports import ModelCatalogue, ModelRegistry, Predictor
 
 #: Seconds before a version that was refused is tried again: somebody may have put its file right.
 RETRY_INTERVAL: Final = 10.0

@@ -13,7 +13,7 @@ from churn.adapters.joblib_model.bundle import Bundle, active_version, load_bund
 from churn.adapters.joblib_model.step_function import StepFunction
 from churn.domain.employee import FEATURES, Employee
 from churn.domain.prediction import ModelInfo, Score
-from churn.ports import ScoreMatrix
+from churn.domain.predictions import ScoreMatrix
 
 #: Rows scored at once: what is at work on them, some 200 KB, stays in a core's second-level cache.
 BLOCK: Final = 4096

@@ -21,7 +21,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from churn.adapters.postgres.engine import storage_errors
 from churn.adapters.postgres.tables import day_evidence
 from churn.domain.outcome import horizon_end
-from churn.domain.performance import RISKS, SCORE_BINS, Cohort
+from churn.domain.performance import SCORE_BINS, Cohort
+from churn.domain.prediction import RISKS
 
 #: Of a group: its risk, as a position in `RISKS`; its bin; how many there are, and the sum of their probabilities.
 _SCORE: Final = np.dtype([("risk", "u1"), ("bin", "<u2"), ("count", "<i8"), ("total", "<f8")])

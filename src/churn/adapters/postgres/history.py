@@ -22,6 +22,7 @@ from churn.adapters.postgres.traffic import SHARED_WRITER, Additions, TrafficCou
 from churn.domain.employee import Employee, Overtime
 from churn.domain.errors import HistoryQueueFull, StorageUnavailable, TooManyExports
 from churn.domain.prediction import HistoryFilter, Prediction, Risk, Score
+from churn.domain.predictions import Predictions
 from churn.ports import HistoryFlush
 
 _COLUMNS: Final = tuple(column.name for column in table.columns)
@@ -139,11 +140,6 @@ def _driver_of(lent: PoolProxiedConnection) -> "asyncpg.Connection[asyncpg.Recor
     return cast("asyncpg.Connection[asyncpg.Record]", lent.driver_connection)
 
 
-async def _whole(content: bytes) -> AsyncIterator[bytes]:
-    """As the driver likes to read: what is read from a file, it reads in a thread."""
-    yield content
-
-
 class PostgresHistoryRepository:
     """Fills the port `HistoryRepository`.
 
@@ -211,7 +207,7 @@ class PostgresHistoryRepository:
         self._queued.set()
         await done
 
-    async def append_many(self, blocks: AsyncIterable[Sequence[Prediction]], *, run_id: UUID | None = None) -> bool:
+    async def append_many(self, blocks: AsyncIterable[Predictions], *, run_id: UUID | None = None) -> bool:
         """See the port."""
         with storage_errors():
             async with self._appending_many, connected(self._engine) as lent:
@@ -222,14 +218,12 @@ class PostgresHistoryRepository:
                     if run_id is not None and not await connection.fetchval(_INSERT_RUN, run_id):
                         return False
                     additions = Additions()
-                    async for block in blocks:
-                        await connection.copy_to_table(
-                            "prediction",
-                            source=_whole(binary_copy.encode(block)),
-                            columns=binary_copy.COLUMNS,
-                            format="binary",
-                        )
-                        additions.update(await self._count(block))
+                    await connection.copy_to_table(
+                        "prediction",
+                        source=self._copied(blocks, additions),
+                        columns=binary_copy.COLUMNS,
+                        format="binary",
+                    )
                     # Last, because others who share these rows wait from here on.
                     await connection.execute(add_statement(), *additions.parameters(SHARED_WRITER))
         return True
@@ -341,6 +335,15 @@ class PostgresHistoryRepository:
 
     async def _count(self, predictions: Sequence[Prediction]) -> Additions:
         return Additions() if self._counter is None else await self._counter.count(predictions)
+
+    async def _copied(self, blocks: AsyncIterable[Predictions], additions: Additions) -> AsyncIterator[bytes]:
+        """What `COPY` is to read; `additions` gets what that adds to the counts."""
+        yield binary_copy.BEGINNING
+        async for block in blocks:
+            yield binary_copy.encode(block)
+            if self._counter is not None:
+                additions.update(await self._counter.count_together(block))
+        yield binary_copy.END
 
     async def _connect(self) -> "PreparedStatement[asyncpg.Record]":
         """The statement of the writer's own connection, which is made when there is none that is still open."""

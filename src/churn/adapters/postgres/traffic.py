@@ -22,6 +22,7 @@ from churn.adapters.postgres.tables import traffic_count
 from churn.domain.employee import Employee
 from churn.domain.errors import ModelUnavailable
 from churn.domain.prediction import Prediction
+from churn.domain.predictions import Predictions
 from churn.domain.traffic import Binning, Counts
 from churn.ports import ModelCatalogue
 
@@ -129,7 +130,7 @@ class TrafficCounter:
             groups[prediction.model_version, prediction.created_at.date()].append(prediction)
         additions = Additions()
         for (version, day), group in groups.items():
-            binning = self._binnings[version] if version in self._binnings else await self._read(version)
+            binning = await self._binning(version)
             counts = (
                 _NOTHING
                 if binning is None
@@ -141,6 +142,22 @@ class TrafficCounter:
             additions.add(version, day, counts)
         return additions
 
+    async def count_together(self, predictions: Predictions) -> Additions:
+        """The same of predictions in columns."""
+        binning = await self._binning(predictions.model_version)
+        refs = predictions.employees.refs
+        counts = (
+            _NOTHING
+            if binning is None
+            else binning.count(
+                np.column_stack([predictions.employees.features, predictions.scores.probability]),
+                without_reference=len(predictions) if refs is None else refs.count(None),
+            )
+        )
+        additions = Additions()
+        additions.add(predictions.model_version, predictions.created_at.date(), counts)
+        return additions
+
     async def subtract(self, connection: AsyncConnection, predictions: Sequence[Prediction]) -> None:
         """Take `predictions`, which the transaction of `connection` has deleted, out of the counts.
 
@@ -149,7 +166,9 @@ class TrafficCounter:
         additions = await self.count(predictions)
         await connection.exec_driver_sql(add_statement(), additions.parameters(SHARED_WRITER, sign=-1))
 
-    async def _read(self, version: str) -> Binning | None:
+    async def _binning(self, version: str) -> Binning | None:
+        if version in self._binnings:
+            return self._binnings[version]
         try:
             binning = Binning(await self._catalogue.manifest(version))
         except ModelUnavailable:

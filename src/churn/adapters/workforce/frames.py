@@ -16,7 +16,8 @@ from churn.domain.explanation import LABELS as TITLES
 from churn.domain.explanation import NEGLIGIBLE, sentence
 from churn.domain.language import Language
 from churn.domain.prediction import RISK_MESSAGES, Risk
-from churn.ports import Predictor, ScoreMatrix
+from churn.domain.predictions import ScoreMatrix, members
+from churn.ports import Predictor
 
 #: Column of what a row has beyond the columns of its file, or of what is wrong with it as a whole; no file can have a
 #: column of that name.
@@ -197,14 +198,11 @@ class FrameScorer:
     def _answer(self, scores: ScoreMatrix) -> Iterable[pl.Series]:
         model = self._predictor.info
         probability = scores.probability
-        leaves = probability >= model.threshold
-        risk = leaves.astype(np.int8)
-        risk += leaves | (probability > model.base_rate)
-        yield pl.Series("prediction", leaves.astype(np.int8))
+        yield pl.Series("prediction", (probability >= model.threshold).astype(np.int8))
         yield pl.Series("probability", probability)
-        yield self._messages.gather(risk).alias("message")
+        yield self._messages.gather(model.risks(probability)).alias("message")
         yield from self._reason_columns(scores)
-        yield self._warnings(scores.out_of_range)
+        yield self._warnings(scores.outside())
         yield pl.repeat(model.version, len(probability), dtype=pl.String, eager=True).alias("model_version")
 
     def _reason_columns(self, scores: ScoreMatrix) -> Iterable[pl.Series]:
@@ -223,15 +221,13 @@ class FrameScorer:
             direction = np.where(share >= NEGLIGIBLE, 1, np.where(share <= -NEGLIGIBLE, 2, 0))
             yield self._sentences.gather(3 * strongest + direction).alias(f"reason_{n}")
 
-    def _warnings(self, out_of_range: NDArray[np.bool_]) -> pl.Series:
-        # Each set of features is a number, and few of them occur.
-        sets = (out_of_range.astype(np.uint16) << np.arange(len(FEATURES), dtype=np.uint16)).sum(axis=1)
+    def _warnings(self, outside: NDArray[np.int64]) -> pl.Series:
         texts: list[str | None] = [None] * (1 << len(FEATURES))
         titles = TITLES[self._language]
-        for members in np.flatnonzero(np.bincount(sets)).tolist():
-            names = [titles[feature] for j, feature in enumerate(FEATURES) if members >> j & 1]
-            texts[members] = _OUTSIDE[self._language] + ", ".join(names) if names else None
-        return pl.Series(texts, dtype=pl.String).gather(sets).alias("warnings")
+        for some in np.flatnonzero(np.bincount(outside)).tolist():
+            names = [titles[FEATURES[position]] for position in members(some)]
+            texts[some] = _OUTSIDE[self._language] + ", ".join(names) if names else None
+        return pl.Series(texts, dtype=pl.String).gather(outside).alias("warnings")
 
 
 def rejections(frame: pl.DataFrame, lines: Sequence[int] | NDArray[np.int64], scored: Scored) -> pl.DataFrame:

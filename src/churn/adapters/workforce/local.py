@@ -27,6 +27,7 @@ from churn.adapters.workforce.sinks import AtomicFile, Encoded, Writer, encode_c
 from churn.adapters.workforce.sources import Block, Dialect, Source, open_source
 from churn.domain.columns import Layout, find_layout
 from churn.domain.errors import UnsuitableFile
+from churn.domain.predictions import Employees
 from churn.domain.workforce import REJECTED, STANDARD, FileFormat, ScoringJob
 from churn.ports import Predictor, ScoredBlock, ScoredRows
 
@@ -159,7 +160,7 @@ class _Run:
             rejected=0 if done.rejected is None else done.rejected.height,
             rejected_file=str(file.rejected) if done.rejected is not None else None,
             progress=None if block.progress is None else (file.position + block.progress) / count,
-            rows=ScoredRows(done.rows.features, done.rows.scores, done.employee_refs),
+            rows=ScoredRows(Employees(done.rows.features, done.employee_refs), done.rows.scores),
         )
 
     def _reject(self, file: _File, rows: pl.DataFrame) -> None:
