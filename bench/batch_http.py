@@ -1,7 +1,7 @@
 """`POST /predict/batch` over HTTP, with the history on PostgreSQL: `make bench-batch-http`.
 
 Clients send the same 10,000 employees as NDJSON again and again, and read the answers as fast as they come; meanwhile
-another sends `POST /predict` at a steady pace, whose latency is measured from the moment at which each was due.
+others send `POST /predict` at a steady pace, whose latency is measured from the moment at which each was due.
 Service, PostgreSQL and clients share the machine's cores; the processor time per row of each is shown, because it
 tells what the rate would be on a machine that does nothing else.
 """
@@ -20,6 +20,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,8 +37,10 @@ from churn.settings import read_settings
 PASSWORD = "a password for the bench"
 PORT = 8197
 ROWS = 10_000
-#: Seconds between two single predictions.
+#: Seconds between two single predictions, and how many clients send them: one alone would wait for its last answer, and
+#: be late with all that follow.
 PACE = 0.01
+SINGLE_CLIENTS = 8
 AUTHORIZATION = "Basic " + base64.b64encode(f"admin:{PASSWORD}".encode()).decode()
 
 
@@ -101,13 +104,21 @@ def send_batches(body: bytes, until: float, done: multiprocessing.Queue) -> None
 
 
 def send_singles(seconds: float) -> list[float]:
-    """Latencies of single predictions in milliseconds, sent at a steady pace."""
+    """Latencies of single predictions in milliseconds, sent at a steady pace by several clients in turn."""
+    started = time.monotonic()
+    with ThreadPoolExecutor(SINGLE_CLIENTS) as pool:
+        sent = pool.map(
+            lambda first: send_some(started, range(first, int(seconds / PACE), SINGLE_CLIENTS)), range(SINGLE_CLIENTS)
+        )
+        return [latency for latencies in sent for latency in latencies]
+
+
+def send_some(started: float, numbers: range) -> list[float]:
     connection = http.client.HTTPConnection("127.0.0.1", PORT)
     headers = {"authorization": AUTHORIZATION, "content-type": "application/json"}
     body = json.dumps(EXAMPLE)
     latencies = []
-    started = time.monotonic()
-    for number in range(int(seconds / PACE)):
+    for number in numbers:
         due = started + number * PACE
         time.sleep(max(0.0, due - time.monotonic()))
         connection.request("POST", "/predict", body, headers)

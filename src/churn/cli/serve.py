@@ -46,8 +46,11 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
     # uvicorn stops cleanly at SIGTERM, then lets the signal take its course: here, to the end of this function.
     signal.signal(signal.SIGTERM, _exit)
     # While PostgreSQL starts, which takes as long.
-    threading.Thread(target=_import_ahead, args=(settings,), daemon=True).start()
+    importing = threading.Thread(target=_import_ahead, args=(settings,), daemon=True)
+    importing.start()
     with ExitStack() as stack:
+        # An interpreter that ends has its modules fail that are still being imported.
+        stack.callback(importing.join)
         settings = stack.enter_context(database(settings))
         import uvicorn  # noqa: PLC0415
 

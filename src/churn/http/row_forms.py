@@ -31,7 +31,7 @@ from churn.use_cases.turns import Turns
 from churn.wire import ProblemError, RejectedRow
 
 #: Rows read or written in one turn of the event loop, so that it takes a millisecond or two.
-SLICE: Final = 512
+SLICE: Final = 256
 #: Rows read in one turn when one of them is at fault: to say why takes up to a millisecond each.
 _FAULTY_SLICE: Final = 8
 #: Bytes of one row: twenty times what an employee takes.

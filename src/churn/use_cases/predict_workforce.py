@@ -16,7 +16,7 @@ from churn.use_cases.serving_model import ServingModel
 from churn.use_cases.turns import Turns
 
 #: Predictions handled in one turn of the event loop, so that it takes a millisecond or two.
-SLICE: Final = 512
+SLICE: Final = 256
 
 
 class PredictWorkforce:
@@ -83,11 +83,10 @@ class PredictWorkforce:
                         scored.append(self._predict(predictor, some, account))
             predictions = joined(scored or [self._predict(predictor, (), account)])
             if predictions:
-                await self._history.append_many(_slices(predictions))
-            async for made in _slices(predictions):
-                async with self._turns:
-                    self._on_predictions(made)
-                    self._shadow.offer_many(made)
+                await self._history.append_many(self._slices(predictions))
+            async for made in self._slices(predictions):
+                self._on_predictions(made)
+                self._shadow.offer_many(made)
         finally:
             self._free += 1
         return predictions
@@ -103,7 +102,9 @@ class PredictWorkforce:
             account=account,
         )
 
-
-async def _slices(predictions: Predictions) -> AsyncIterator[Predictions]:
-    for start in range(0, len(predictions), SLICE):
-        yield predictions[start : start + SLICE]
+    async def _slices(self, predictions: Predictions) -> AsyncIterator[Predictions]:
+        for start in range(0, len(predictions), SLICE):
+            async with self._turns:
+                some = predictions[start : start + SLICE]
+            # Outside of the turn, because whoever takes it may have to wait for others.
+            yield some

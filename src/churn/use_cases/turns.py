@@ -1,13 +1,18 @@
 """Long computations on an event loop that has other requests to answer."""
 
 import asyncio
+from typing import Final
+
+#: Turns of the loop after a slice in which there is none. A short request takes a handful of steps, each a turn, from
+#: its arrival to its commit and from there to its answer: it should not wait for a slice at each.
+_PAUSE: Final = 4
 
 
 class Turns:
-    """Lets long computations do one slice of their work per turn of the event loop, all of them together.
+    """Lets long computations do a slice of their work every few turns of the event loop, all of them together.
 
     `async with turns:` around a slice of a millisecond or two. However many there are, a short request then waits
-    for one slice per step that it takes; a thread would not help, because it shares the interpreter's lock.
+    for two or three slices; a thread would not help, because it shares the interpreter's lock.
     """
 
     def __init__(self) -> None:
@@ -18,6 +23,7 @@ class Turns:
 
     async def __aexit__(self, *_: object) -> None:
         try:
-            await asyncio.sleep(0)
+            for _turn in range(_PAUSE):
+                await asyncio.sleep(0)
         finally:
             self._lock.release()
