@@ -64,6 +64,7 @@ class RememberedPrediction(PredictionAnswer, frozen=True, kw_only=True, gc=False
     created_at: datetime
     account: str
     employee: Employee
+    run_id: Annotated[UUID | None, Meta(description="Le lot de `churn score --save` dont elle fait partie.")] = None
 
 
 class FollowedPrediction(RememberedPrediction, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -235,11 +236,12 @@ async def test_a_run_is_saved_once(run: Run, tmp_path: Path, database_url: str, 
         _, errors = await process.communicate()
         assert process.returncode == 3
         assert errors.decode().rstrip().endswith(outcome)
+        assert (run_id := re.search(r"run (\S+) is", errors.decode()))
         assert pl.read_csv(tmp_path / "out.csv").height == 2
         async with engine.connect() as connection:
-            rows = (await connection.execute(text("SELECT account, model_version, age FROM prediction"))).all()
+            rows = (await connection.execute(text("SELECT account, model_version, age, run_id FROM prediction"))).all()
         assert [row.account.partition(":")[0] for row in rows] == ["cli", "cli"]
-        assert [(row.model_version, row.age) for row in rows] == [(DEFAULT, 41)] * 2
+        assert [(row.model_version, row.age, str(row.run_id)) for row in rows] == [(DEFAULT, 41, run_id[1])] * 2
 
 
 def test_a_database_that_does_not_answer_hides_which_version_is_active(run: Run) -> None:

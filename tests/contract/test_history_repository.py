@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import uuid_utils.compat
+from msgspec.structs import replace
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.builders import employee, in_columns, prediction
 
@@ -127,7 +128,23 @@ async def test_many_are_stored_together_or_not_at_all(history: HistoryRepository
             await history.append_many(blocks(*bad), run_id=run_id)
     assert await ids(history) == [there.id]
     assert await history.append_many(blocks([good]), run_id=run_id)
-    assert await history.get(good.id) == good
+    assert await history.get(good.id) == replace(good, run_id=run_id)
+
+
+async def test_a_run_is_found_again(history: HistoryRepository) -> None:
+    """What a run stored is found by its id, in order, and nothing else is; what is of no run says so."""
+    first, second = uuid_utils.compat.uuid7(), uuid_utils.compat.uuid7()
+    alone, together = prediction(), [prediction() for _ in range(3)]
+    await history.append(alone)
+    await history.append_many(blocks([prediction()]), run_id=second)
+    await history.append_many(blocks(together[:2], together[2:]), run_id=first)
+    found = await history.find(HistoryFilter(run_id=first), before=None, limit=10)
+    assert [item.id for item in found] == [item.id for item in reversed(together)]
+    assert {item.run_id for item in found} == {first}
+    assert [item async for block in history.stream(HistoryFilter(run_id=first), before=None) for item in block] == found
+    assert await history.find(HistoryFilter(run_id=first), before=together[1].id, limit=10) == found[2:]
+    assert await history.find(HistoryFilter(run_id=uuid_utils.compat.uuid7()), before=None, limit=10) == []
+    assert await history.get(alone.id) == alone
 
 
 async def test_what_fails_while_it_is_read_is_not_stored(history: HistoryRepository) -> None:

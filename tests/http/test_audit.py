@@ -111,7 +111,7 @@ async def test_exports_of_the_history_are_audited(
     entry = (await newest(admin, 1))[0]
     assert (entry["action"], entry["account"]) == ("history-exported", "anne")
     assert entry["details"] == {
-        "since": "2026-01-01T00:00:00+00:00", "leaves": True, "account": "anne", "one_employee": True,
+        "since": "2026-01-01T00:00:00Z", "leaves": True, "account": "anne", "one_employee": True,
     }  # fmt: skip
     await client.get("/predictions", params=criteria)
     assert (await newest(admin, 1))[0]["number"] == entry["number"]

@@ -7,7 +7,7 @@ import json
 import httpx
 import pytest
 import uuid_utils.compat
-from tests.builders import LEAVER, prediction
+from tests.builders import LEAVER, prediction, stored_together
 from tests.http.test_history import STAYER, find
 
 from churn.adapters.postgres.engine import create_engine
@@ -73,7 +73,7 @@ async def test_csv_has_the_same_values(client: httpx.AsyncClient, reference: str
 async def test_an_empty_csv_has_titles(client: httpx.AsyncClient) -> None:
     """A CSV of nothing is a line of titles."""
     (line,) = (await export(client, "csv", account="nobody")).splitlines()
-    assert line.startswith("created_at,account,age,")
+    assert line.startswith("created_at,account,run_id,age,")
 
 
 @pytest.mark.parametrize(
@@ -117,3 +117,21 @@ async def test_no_text_of_the_history_is_a_formula(client: httpx.AsyncClient, se
     response = await client.get("/predictions", params={"format": "csv"})
     (line,) = [line for line in csv.DictReader(io.StringIO(response.text, newline="")) if "cmd" in line["account"]]
     assert (line["account"], line["model_version"], line["intercept"]) == ("'=cmd", "'@SUM(1)", "-1.5")
+
+
+async def test_a_run_is_a_criterion(client: httpx.AsyncClient, settings: Settings) -> None:
+    """What a run of `churn score --save` stored is listed and exported by the run's id, which each row tells."""
+    run_id, items = uuid_utils.compat.uuid7(), [prediction(), prediction()]
+    engine = create_engine(settings.database_url, pool_size=2)
+    history = PostgresHistoryRepository(engine, queue_size=1, flush_timeout=5.0, on_flush=lambda _: None)
+    await stored_together(history, *items, run_id=run_id)
+    await engine.dispose()
+    expected = [(str(item.id), str(run_id)) for item in reversed(items)]
+    page = (await find(client, run_id=run_id))["items"]
+    assert [(item["id"], item["run_id"]) for item in page] == expected
+    lines = csv.DictReader(io.StringIO(await export(client, "csv", run_id=run_id), newline=""))
+    assert [(line["id"], line["run_id"]) for line in lines] == expected
+    assert (await find(client, run_id=uuid_utils.compat.uuid7()))["items"] == []
+    response = await client.get("/predictions", params={"run_id": "july"})
+    assert response.status_code == 422
+    assert [error["parameter"] for error in response.json()["errors"]] == ["run_id"]

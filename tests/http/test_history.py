@@ -51,7 +51,7 @@ async def test_an_answer_can_be_read_again(client: httpx.AsyncClient, reference:
     remembered = response.json()
     assert remembered.pop("employee") == body
     assert remembered.pop("account") == "anne"
-    assert (remembered.pop("outcomes"), remembered.pop("reviews")) == ([], [])
+    assert (remembered.pop("outcomes"), remembered.pop("reviews"), remembered.pop("run_id")) == ([], [], None)
     # An UUIDv7 starts with its milliseconds.
     created_at = datetime.fromisoformat(remembered.pop("created_at"))
     made = datetime.fromtimestamp(int(answered["id"].replace("-", "")[:12], 16) / 1000, created_at.tzinfo)

@@ -108,7 +108,7 @@ class MemoryHistoryRepository:
                 for prediction in block:
                     if prediction.id in added or prediction.id in self._predictions:
                         raise StorageUnavailable("the id is taken")
-                    added[prediction.id] = prediction
+                    added[prediction.id] = replace(prediction, run_id=run_id)
             self._predictions |= added
             if run_id is not None:
                 self._runs.add(run_id)
@@ -142,6 +142,7 @@ def _meets(prediction: Prediction, criteria: HistoryFilter) -> bool:
         and criteria.leaves in (UNSET, prediction.leaves)
         and criteria.employee_ref in (UNSET, prediction.employee.employee_ref)
         and criteria.account in (UNSET, prediction.account)
+        and criteria.run_id in (UNSET, prediction.run_id)
     )
 
 

@@ -94,6 +94,8 @@ class Prediction(Struct, frozen=True, kw_only=True, gc=False):
     risk: Risk
     employee: Employee
     score: Score
+    run_id: UUID | None = None
+    """The run of `churn score --save` that stored it; None if it is of no run."""
 
     @property
     def leaves(self) -> bool:
@@ -124,6 +126,7 @@ class HistoryFilter(Struct, frozen=True, kw_only=True):
     leaves: bool | UnsetType = UNSET
     employee_ref: str | UnsetType = UNSET
     account: str | UnsetType = UNSET
+    run_id: UUID | UnsetType = UNSET
 
     def id_bounds(self) -> tuple[UUID | None, UUID | None]:
         """Every prediction of the period has an id from the first to before the second; None for no bound.

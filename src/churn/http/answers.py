@@ -81,4 +81,5 @@ def remembered(prediction: Prediction, language: Language) -> RememberedPredicti
         created_at=prediction.created_at,
         account=prediction.account,
         employee=prediction.employee,
+        run_id=prediction.run_id,
     )

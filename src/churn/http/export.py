@@ -18,7 +18,7 @@ from churn.http.operation import TrueOperation
 from churn.use_cases.turns import Turns
 
 _EMPLOYEE: Final = (*FEATURES, "employee_ref")
-_TITLES: Final = ("created_at", "account", *_EMPLOYEE, *TITLES)
+_TITLES: Final = ("created_at", "account", "run_id", *_EMPLOYEE, *TITLES)
 
 
 class Format(StrEnum):
@@ -97,6 +97,7 @@ def _csv(block: Sequence[Prediction], language: Language) -> bytes:
             (
                 prediction.created_at.isoformat(),
                 prediction.account,
+                prediction.run_id,
                 *_cells(prediction.employee),
                 *cells_of(answer_to(prediction, language)),
             )

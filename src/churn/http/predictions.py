@@ -133,6 +133,7 @@ class PredictionController(Controller):
         account: Annotated[
             str | None, QueryParameter(pattern=USERNAME_PATTERN, description="Compte qui a demandé.")
         ] = None,
+        run_id: Annotated[UUID | None, QueryParameter(description="Lot de `churn score --save`.")] = None,
         cursor: Annotated[
             UUID | None, QueryParameter(description="`next_cursor` de la page précédente, ou le dernier `id` reçu.")
         ] = None,
@@ -149,7 +150,7 @@ class PredictionController(Controller):
         texts = list(request.query_params.multi_items())
         null = {name for name, text in texts if text == "null"}
         undated = {name for name, text in texts if name in {"since", "until"} and not _DATE.match(text)}
-        if wrong := undated | null & {"prediction", "cursor", "limit", "format"}:
+        if wrong := undated | null & {"prediction", "run_id", "cursor", "limit", "format"}:
             raise ValidationException(extra=[{"key": name} for name in sorted(wrong)])
 
         def word(name: str, value: str | None) -> str | UnsetType:
@@ -162,6 +163,7 @@ class PredictionController(Controller):
             leaves=UNSET if prediction is None else prediction == 1,
             employee_ref=word("employee_ref", employee_ref),
             account=word("account", account),
+            run_id=UNSET if run_id is None else run_id,
         )
         language = language_of(request)
         wanted = format or accepted_format(header(request.scope, b"accept"))

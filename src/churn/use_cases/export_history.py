@@ -1,11 +1,9 @@
 """Who takes what out of the history?"""
 
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
 from uuid import UUID
 
 import msgspec
-from msgspec import UNSET
 
 from churn.domain.audit import Action, AuditEvent
 from churn.domain.prediction import HistoryFilter, Prediction
@@ -30,10 +28,7 @@ class ExportHistory:
         Raises:
             Unavailable: it cannot be audited now.
         """
-        given = {name: value for name, value in msgspec.structs.asdict(criteria).items() if value is not UNSET}
-        details: dict[str, str | int | bool] = {
-            name: value.isoformat() if isinstance(value, datetime) else value for name, value in given.items()
-        }
+        details: dict[str, str | int | bool] = msgspec.to_builtins(criteria)
         if details.pop("employee_ref", None) is not None:
             details["one_employee"] = True
         event = AuditEvent(at=self._clock.now(), account=account, action=Action.HISTORY_EXPORTED, details=details)

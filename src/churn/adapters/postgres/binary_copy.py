@@ -7,6 +7,7 @@ import struct
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -31,7 +32,8 @@ _FEATURES: Final[dict[str, DTypeLike]] = {
 #: The columns in the order in which they are written.
 COLUMNS: Final = (
     *("id", "probability", *_FEATURES, "contributions"),
-    *("created_at", "threshold", "intercept", "account", "model_version", "risk", "out_of_range", "employee_ref"),
+    *("created_at", "threshold", "intercept", "account", "model_version", "run_id", "risk", "out_of_range"),
+    "employee_ref",
 )
 BEGINNING: Final = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 END: Final = b"\xff\xff"
@@ -72,7 +74,7 @@ def _row(*, explained: bool) -> NDArray[Any]:
 _ROWS: Final = {explained: _row(explained=explained) for explained in (True, False)}
 
 
-def encode(predictions: Predictions) -> bytes:
+def encode(predictions: Predictions, run_id: UUID | None) -> bytes:
     """The rows of `predictions`, to stand between `BEGINNING` and `END` in what `COPY (…) FROM STDIN` takes."""
     scores, employees = predictions.scores, predictions.employees
     rows = np.repeat(_ROWS[scores.contributions is not None], len(predictions))
@@ -86,7 +88,7 @@ def encode(predictions: Predictions) -> bytes:
     pieces[0::3] = rows.view(f"V{rows.itemsize}").tolist()
     # One number for the risk and the set of values outside of their range, of which there are few.
     kinds = (predictions.risk.astype(np.int64) << len(FEATURES)) + scores.outside()
-    pieces[1::3] = map(_Rest(predictions).__getitem__, kinds.tolist())
+    pieces[1::3] = map(_Rest(predictions, run_id).__getitem__, kinds.tolist())
     pieces[2::3] = [_NULL] * len(predictions) if employees.refs is None else map(_text, employees.refs)
     return b"".join(pieces)
 
@@ -94,7 +96,7 @@ def encode(predictions: Predictions) -> bytes:
 class _Rest(dict[int, bytes]):
     """The columns of a row after its contributions and before its pseudonym."""
 
-    def __init__(self, predictions: Predictions) -> None:
+    def __init__(self, predictions: Predictions, run_id: UUID | None) -> None:
         super().__init__()
         self._same = b"".join(
             (
@@ -103,6 +105,7 @@ class _Rest(dict[int, bytes]):
                 _NULL if predictions.intercept is None else struct.pack("!id", 8, predictions.intercept),
                 _text(predictions.account),
                 _text(predictions.model_version),
+                _NULL if run_id is None else struct.pack("!i16s", 16, run_id.bytes),
             )
         )
 

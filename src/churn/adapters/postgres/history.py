@@ -25,7 +25,8 @@ from churn.domain.prediction import HistoryFilter, Prediction, Risk, Score
 from churn.domain.predictions import Predictions
 from churn.ports import HistoryFlush
 
-_COLUMNS: Final = tuple(column.name for column in table.columns)
+#: Of a prediction that is stored alone, and so in no run.
+_COLUMNS: Final = tuple(column.name for column in table.columns if column is not table.c.run_id)
 #: One statement for any number of rows and what they add to the counts, so that a flush is one round trip: less work
 #: than `COPY`, which takes two and calls Python for each element of an array.
 _INSERT: Final = f"""
@@ -108,6 +109,7 @@ def from_row(row: Row[Any]) -> Prediction:
             contributions=None if row.contributions is None else tuple(row.contributions),
             out_of_range=tuple(row.out_of_range),
         ),
+        run_id=row.run_id,
     )
 
 
@@ -132,6 +134,8 @@ def _matching(criteria: HistoryFilter, before: UUID | None) -> Select[Any]:
         statement = statement.where(table.c.employee_ref == criteria.employee_ref)
     if criteria.account is not UNSET:
         statement = statement.where(table.c.account == criteria.account)
+    if criteria.run_id is not UNSET:
+        statement = statement.where(table.c.run_id == criteria.run_id)
     return statement
 
 
@@ -220,7 +224,7 @@ class PostgresHistoryRepository:
                     additions = Additions()
                     await connection.copy_to_table(
                         "prediction",
-                        source=self._copied(blocks, additions),
+                        source=self._copied(blocks, run_id, additions),
                         columns=binary_copy.COLUMNS,
                         format="binary",
                     )
@@ -336,11 +340,13 @@ class PostgresHistoryRepository:
     async def _count(self, predictions: Sequence[Prediction]) -> Additions:
         return Additions() if self._counter is None else await self._counter.count(predictions)
 
-    async def _copied(self, blocks: AsyncIterable[Predictions], additions: Additions) -> AsyncIterator[bytes]:
+    async def _copied(
+        self, blocks: AsyncIterable[Predictions], run_id: UUID | None, additions: Additions
+    ) -> AsyncIterator[bytes]:
         """What `COPY` is to read; `additions` gets what that adds to the counts."""
         yield binary_copy.BEGINNING
         async for block in blocks:
-            yield binary_copy.encode(block)
+            yield binary_copy.encode(block, run_id)
             if self._counter is not None:
                 additions.update(await self._counter.count_together(block))
         yield binary_copy.END

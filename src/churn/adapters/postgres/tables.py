@@ -83,6 +83,7 @@ prediction = Table(
     Column("years_at_company", SmallInteger, nullable=False),
     Column("total_working_years", Double, nullable=False),
     Column("employee_ref", Text),
+    Column("run_id", Uuid, comment="Of the scoring_run that stored it."),
     CheckConstraint("risk IN ('low', 'moderate', 'high')", name="risk"),
     CheckConstraint("probability BETWEEN 0 AND 1", name="probability"),
 )
@@ -94,6 +95,7 @@ Index(
     prediction.c.id,
     postgresql_where=text("employee_ref IS NOT NULL"),
 )
+Index(None, prediction.c.run_id, prediction.c.id, postgresql_where=text("run_id IS NOT NULL"))
 
 # Which runs of many predictions are stored, so that one that is tried again is stored once.
 scoring_run = Table(
