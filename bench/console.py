@@ -48,6 +48,13 @@ FROM prediction, generate_series(1, {times}) AS n,
      LATERAL (SELECT created_at - created_at + now() - random() * n / n * interval '730 days' AS at) AS moment
 """
 
+#: A version of which there is no manifest has no counts, but the days on which it was asked.
+RETIRED = """
+INSERT INTO traffic_count (model_version, day, writer, counts)
+SELECT 'retired', day, gen_random_uuid(), '{}'
+FROM (SELECT DISTINCT (created_at AT TIME ZONE 'UTC')::date AS day FROM prediction WHERE model_version = 'retired')
+"""
+
 #: Everybody was still there a year after the prediction, or had left as often as was said.
 OUTCOMES = """
 INSERT INTO outcome (prediction_id, number, "left", observed_on, recorded_at, account)
@@ -124,6 +131,7 @@ async def fill(settings: Settings, rows: int) -> None:
         }
         others = ", ".join(changed.get(name, name) for name in columns)
         await connection.execute(text(COPY.format(others=others, times=max(rows // SEED - 1, 1))))
+        await connection.execute(text(RETIRED))
         outcomes = (await connection.execute(text(OUTCOMES))).rowcount
     async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
         await connection.execute(text("VACUUM ANALYZE"))

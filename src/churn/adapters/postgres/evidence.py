@@ -5,6 +5,7 @@ what became of one, writes a row of `traffic_count` of that day in the same tran
 these rows last, which PostgreSQL tells, are a stamp of all that is known of the day.
 """
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
@@ -31,8 +32,9 @@ _DECIDED: Final = np.dtype([("risk", "u1"), ("left", "?"), ("probability", "<f8"
 _POSITIONS: Final = {risk.value: position for position, risk in enumerate(RISKS)}
 #: Days that are read at once, so that no statement takes longer than one may.
 _MOST_DAYS: Final = 31
-#: What is remembered in this process: beyond, whatever is kept is read from the database each time.
-_MOST_BYTES: Final = 32 * 2**20
+#: Of days remembered in this process, and nearly as many of the cohorts that they make up: beyond, whatever is kept is
+#: read from the database each time.
+_MOST_BYTES: Final = 16 * 2**20
 
 _STAMP: Final = (
     "SELECT model_version, day,"
@@ -91,6 +93,14 @@ type _Days = dict[tuple[str, date, int], _Day]
 """By version, day and months of the horizon."""
 
 
+class _Month(Struct, frozen=True, kw_only=True):
+    """A cohort, and what it was made of: as long as that is the same, so is the cohort."""
+
+    stamps: Sequence[tuple[date, bytes]]
+    passed: int
+    cohort: Cohort
+
+
 class PostgresEvidence:
     """Fills the port `Evidence`."""
 
@@ -98,6 +108,7 @@ class PostgresEvidence:
         self._engine = engine
         # Of the last reports, so that they need not come from the database each time.
         self._days: _Days = {}
+        self._months: dict[tuple[date, str, int], _Month] = {}
 
     async def observed_until(self) -> date | None:
         """See the port."""
@@ -123,12 +134,25 @@ class PostgresEvidence:
             stale = sorted((day, version) for version, day, _ in stamps.keys() - days.keys())
             for some in batched(stale, _MOST_DAYS, strict=False):
                 days |= await self._renew(some, months, newest=max(row.day for row in rows))
-        self._remember(days)
         members: defaultdict[tuple[date, str], list[tuple[date, _Day]]] = defaultdict(list)
         for (version, day, _), known in sorted(days.items()):
             if known.scores:
                 members[day.replace(day=1), version].append((day, known))
-        return [_cohort(*key, members[key], observed_until, months) for key in sorted(members)]
+        cohorts = [self._cohort(*key, members[key], observed_until, months) for key in sorted(members)]
+        self._remember(days)
+        return cohorts
+
+    def _cohort(
+        self, month: date, version: str, days: Sequence[tuple[date, _Day]], observed_until: date, months: int
+    ) -> Cohort:
+        stamps = [(day, known.stamp) for day, known in days]
+        passed = bisect_right(days, observed_until, key=lambda item: _end(item[0], months))
+        last = self._months.get((month, version, months))
+        if last is not None and (last.stamps, last.passed) == (stamps, passed):
+            return last.cohort
+        cohort = _joined(month, version, [known for _, known in days], passed)
+        self._months[month, version, months] = _Month(stamps=stamps, passed=passed, cohort=cohort)
+        return cohort
 
     async def _renew(self, stale: Sequence[tuple[date, str]], months: int, *, newest: date) -> _Days:
         """Read what is known of these days, in order, and versions, and keep it.
@@ -178,7 +202,7 @@ class PostgresEvidence:
     def _remember(self, days: _Days) -> None:
         self._days = self._days | days
         if sum(len(day.scores) + len(day.decided) for day in self._days.values()) > _MOST_BYTES:
-            self._days = {}
+            self._days, self._months = {}, {}
 
 
 async def _kept(connection: AsyncConnection, stamps: dict[tuple[str, date, int], bytes], months: int) -> _Days:
@@ -203,13 +227,10 @@ def _by_day(rows: Iterable[Sequence[Any]]) -> defaultdict[tuple[str, date], list
     return days
 
 
-def _cohort(month: date, version: str, days: Sequence[tuple[date, _Day]], observed_until: date, months: int) -> Cohort:
-    passed: list[_Day] = []
-    pending: list[_Day] = []
-    for day, known in days:
-        (passed if _end(day, months) <= observed_until else pending).append(known)
-    scores = _joined([known.scores for _, known in days], _SCORE)
-    resolved = _joined([known.decided for known in passed], _DECIDED)
+def _joined(month: date, version: str, days: Sequence[_Day], passed: int) -> Cohort:
+    """The cohort of `days`, in order, of which the horizon of the first `passed` has passed."""
+    scores = _array([day.scores for day in days], _SCORE)
+    resolved = _array([day.decided for day in days[:passed]], _DECIDED)
     # One group for each bin and risk, as for each day.
     group = scores["bin"].astype(np.intp) * len(RISKS) + scores["risk"]
     count, total = (np.bincount(group, weights=scores[name]) for name in ("count", "total"))
@@ -220,15 +241,15 @@ def _cohort(month: date, version: str, days: Sequence[tuple[date, _Day]], observ
         risk=(groups % len(RISKS)).astype(np.uint8),
         count=count[groups].astype(np.int64),
         probability=total[groups] / count[groups],
-        pending=int(_joined([known.scores for known in pending], _SCORE)["count"].sum()),
-        left_early=int(_joined([known.decided for known in pending], _DECIDED)["left"].sum()),
+        pending=int(_array([day.scores for day in days[passed:]], _SCORE)["count"].sum()),
+        left_early=int(_array([day.decided for day in days[passed:]], _DECIDED)["left"].sum()),
         resolved_risk=resolved["risk"],
         resolved_probability=resolved["probability"],
         resolved_left=resolved["left"],
     )
 
 
-def _joined(parts: Sequence[bytes], dtype: np.dtype[np.void]) -> NDArray[np.void]:
+def _array(parts: Sequence[bytes], dtype: np.dtype[np.void]) -> NDArray[np.void]:
     return np.frombuffer(b"".join(parts), dtype=dtype)
 
 
