@@ -1,5 +1,6 @@
 """Many employees and predictions in columns are those in rows, to the last bit and byte."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from prometheus_client.parser import text_string_to_metric_families
+from tests.builders import LEAVER
 from tests.http.test_predict import employees
 
 from churn.adapters.joblib_model.predictor import load_predictor
@@ -20,6 +23,7 @@ from churn.domain.prediction import RISKS
 from churn.domain.predictions import Employees, Predictions, ScoreMatrix, joined
 from churn.http.answers import answer_to
 from churn.http.json_answers import json_answers
+from churn.http.metrics import Metrics
 from churn.ports import Predictor
 from churn.settings import Settings
 
@@ -122,3 +126,40 @@ def test_a_risk_in_a_column_is_the_risk() -> None:
     model = MemoryPredictor(threshold=0.5, base_rate=0.16).info
     probabilities = np.array([0.0, 0.16, np.nextafter(0.16, 1), np.nextafter(0.5, 0), 0.5, 1.0])
     assert [RISKS[number] for number in model.risks(probabilities)] == [model.risk(p) for p in probabilities.tolist()]
+
+
+@pytest.mark.parametrize("predictor", PREDICTORS.values(), ids=PREDICTORS)
+@given(rows=workforces(min_size=1))
+def test_a_column_is_observed_as_its_rows_are(predictor: Predictor, rows: list[Employee]) -> None:
+    """The histogram of probabilities has the same buckets, count and sum, whether told at once or one by one."""
+    predictions = predictions_of(predictor, rows)
+    at_once, one_by_one = Metrics(), Metrics()
+    at_once.predicted_many(predictions)
+    for prediction in predictions:
+        one_by_one.predicted(prediction)
+    observed, expected = probabilities(at_once), probabilities(one_by_one)
+    assert observed == {name: pytest.approx(value, rel=1e-12) for name, value in expected.items()}
+
+
+def probabilities(metrics: Metrics) -> dict[tuple[object, ...], float]:
+    return {
+        (sample.name, *sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(metrics.expose()[0].decode())
+        for sample in family.samples
+        if sample.name.startswith("churn_prediction_probability") and not sample.name.endswith("_created")
+    }
+
+
+def test_a_probability_at_the_edge_of_a_bucket_is_in_it() -> None:
+    """`le` is less than or equal: told at once, a probability on an edge is counted as when it is told alone."""
+    edges = np.arange(1, 11) / 10
+    row = msgspec.convert(LEAVER, Employee)
+    predictions = replace(
+        predictions_of(PREDICTORS["shipped"], [row] * len(edges)),
+        scores=ScoreMatrix(edges, None, np.zeros((len(edges), 11), bool)),
+    )
+    at_once, one_by_one = Metrics(), Metrics()
+    at_once.predicted_many(predictions)
+    for prediction in predictions:
+        one_by_one.predicted(prediction)
+    assert probabilities(at_once) == probabilities(one_by_one)

@@ -37,6 +37,7 @@ class _ColumnHistogram(Histogram):
 
     def observe_many(self, amounts: NDArray[np.float64]) -> None:
         """`observe` each of `amounts`."""
+        # The library has nothing for many at once; a test holds this against its own `observe`.
         self._sum.inc(float(amounts.sum()))
         counts = np.bincount(np.searchsorted(self._upper_bounds, amounts), minlength=len(self._buckets))
         for bucket, count in zip(self._buckets, counts.tolist(), strict=True):
