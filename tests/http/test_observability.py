@@ -91,3 +91,32 @@ async def test_metrics_may_need_an_account(serve: Serve) -> None:
     async with serve(metrics_public=False) as client:
         assert (await client.get("/metrics")).status_code == 200
         assert (await client.get("/metrics", auth=("", ""))).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/predictions", "/predictions?format=csv", "/models", "/monitoring/drift", "/users/me", "/v2/models/attrition"],
+)
+async def test_nobody_keeps_what_somebody_is_told(client: httpx.AsyncClient, path: str) -> None:
+    """What is answered to somebody who has signed in says that it must not be stored."""
+    assert (await client.get(path)).headers["cache-control"] == "no-store"
+
+
+async def test_a_prediction_is_not_kept(client: httpx.AsyncClient) -> None:
+    """Nor are predictions, of one person or of many."""
+    for path, body in (("/predict", LEAVER), ("/predict/batch", [LEAVER])):
+        assert (await client.post(path, json=body)).headers["cache-control"] == "no-store"
+
+
+async def test_what_is_public_says_itself_how_long_it_is_good(stranger: httpx.AsyncClient) -> None:
+    """What is told to everybody may be kept."""
+    assert (await stranger.get("/docs")).headers["cache-control"] == "no-cache"
+    assert "cache-control" not in (await stranger.get("/openapi.json")).headers
+
+
+@pytest.mark.parametrize(
+    "path", ["/predictions", "/predict", "/docs", "/openapi.json", "/livez", "/console/sign-in", "/no"]
+)
+async def test_no_answer_is_taken_for_what_it_is_not(client: httpx.AsyncClient, path: str) -> None:
+    """Every answer tells browsers, once, to believe its type."""
+    assert (await client.get(path)).headers["x-content-type-options"] == "nosniff"

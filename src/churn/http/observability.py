@@ -1,4 +1,4 @@
-"""A request id, a log line and a measurement for every request, matched by a route or not."""
+"""A request id, a log line, a measurement and headers for every request, matched by a route or not."""
 
 import asyncio
 import logging
@@ -26,6 +26,10 @@ _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 #: Innermost frames of a traceback that a log line keeps.
 _FRAMES: Final = 8
 _ACCESS: Final = "churn.access"
+#: Of every answer: a browser must not find out for itself what it is.
+_NO_SNIFFING: Final = (b"x-content-type-options", b"nosniff")
+#: Of what somebody is told who has signed in, unless it says otherwise: it may be about a person.
+_NO_STORE: Final = (b"cache-control", b"no-store")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -43,7 +47,7 @@ class _AccessLine(msgspec.Struct):
 
 
 class Observed:
-    """Wraps the whole application, so that what Litestar answers without a route is seen too."""
+    """Wraps the whole application, so that what Litestar answers without a route is seen too, and has these headers."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -76,7 +80,10 @@ class Observed:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], named]
+                headers = [*message["headers"], named, _NO_SNIFFING]
+                if scope.get("user") is not None and not any(name == b"cache-control" for name, _ in headers):
+                    headers.append(_NO_STORE)
+                message["headers"] = headers
             await send(message)
 
         try:

@@ -357,9 +357,5 @@ def _csv(name: str, table: Sequence[Sequence[object]], formats: Formats) -> Resp
     return Response(
         b"\xef\xbb\xbf" + write_csv(table, delimiter),
         media_type="text/csv; charset=utf-8",
-        headers={
-            "content-disposition": f'attachment; filename="{name}"',
-            "cache-control": "no-store",
-            "x-content-type-options": "nosniff",
-        },
+        headers={"content-disposition": f'attachment; filename="{name}"'},
     )

@@ -57,9 +57,7 @@ class HistoryController(Controller):
         if wrong:
             raise ValidationException(extra=[{"key": name} for name in wrong])
         found = await export_history(criteria, before=None, account=request.user.username)
-        exported = await export(found, Format.CSV, chosen_language(request), turns)
-        exported.headers["cache-control"] = "no-store"
-        return exported
+        return await export(found, Format.CSV, chosen_language(request), turns)
 
     @get("/history")
     async def find(

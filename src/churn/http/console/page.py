@@ -48,7 +48,6 @@ _HEADERS: Final = {
     "cross-origin-resource-policy": "same-origin",
     # Not `no-referrer`, under which a browser sends forms with the origin `null`.
     "referrer-policy": "same-origin",
-    "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
 }
 #: Address, name and role of what the header leads to.

@@ -58,7 +58,6 @@ def serve_asset(request: Request[object, object, Any], digest: FromPath[str], na
     headers = {
         "cache-control": "public, max-age=31536000, immutable",
         "vary": "Accept-Encoding",
-        "x-content-type-options": "nosniff",
     }
     content = asset.gzipped
     if "gzip" in request.headers.get("accept-encoding", ""):

@@ -33,7 +33,6 @@ def public_page(
             "cache-control": "no-cache",
             "content-security-policy": "; ".join(f"{directive} {sources}" for directive, sources in policy.items()),
             "referrer-policy": "no-referrer",
-            "x-content-type-options": "nosniff",
             **(headers or {}),
         },
     )
