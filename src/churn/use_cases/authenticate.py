@@ -88,7 +88,7 @@ class Authenticate:
         self._on_refused = on_refused
         self._most_strangers = most_strangers
         self._strangers = 0
-        self._turns = Turns()
+        self._turns = Turns(pause=1)
         self._capacity = capacity
         self._accounts = Throttle(failures_per_account, capacity=capacity)
         self._addresses = Throttle(failures_per_address, capacity=capacity)

@@ -15,7 +15,9 @@ class Turns:
     for two or three slices; a thread would not help, because it shares the interpreter's lock.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, pause: int = _PAUSE) -> None:
+        """There is a slice every `pause` turns of the loop, at least 1."""
+        self._pause = pause
         self._lock = asyncio.Lock()
 
     async def __aenter__(self) -> None:
@@ -23,7 +25,7 @@ class Turns:
 
     async def __aexit__(self, *_: object) -> None:
         try:
-            for _turn in range(_PAUSE):
+            for _turn in range(self._pause):
                 await asyncio.sleep(0)
         finally:
             self._lock.release()
