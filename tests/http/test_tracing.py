@@ -51,6 +51,12 @@ def told(exporter: InMemorySpanExporter) -> dict[str, ReadableSpan]:
     return {span.name: span for span in spans}
 
 
+def said(span: ReadableSpan) -> str:
+    """All that a span says but its identifiers and moments, among whose digits any four are found by chance."""
+    events = [(event.name, dict(event.attributes or {})) for event in span.events]
+    return repr((span.name, dict(span.attributes or {}), span.status.description, events))
+
+
 def parents(spans: dict[str, ReadableSpan]) -> dict[str, str]:
     names = {span.context.span_id: span.name for span in spans.values()}
     return {
@@ -141,7 +147,7 @@ async def test_no_span_names_anybody(client: httpx.AsyncClient, exporter: InMemo
     await client.get("/predictions", params={"employee_ref": name, "account": "anne"})
     await client.get(f"/employees/{name}")
     await client.get(f"/{name}")
-    told = "".join(span.to_json() for span in exporter.get_finished_spans())
+    told = "".join(map(said, exporter.get_finished_spans()))
     assert "POST /predict" in told
     for secret in (name, "4321", "anne", "127.0.0.1", "python-httpx"):
         assert secret not in told
