@@ -47,6 +47,22 @@ async def test_a_stranger_is_challenged(stranger: httpx.AsyncClient, path: str) 
 
 
 @pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/predictions", "employee_ref"), ("/predictions", "limit"), ("/audit", "cursor"), ("/models/compare", "a"),
+        ("/monitoring/drift", "since"), ("/monitoring/performance", "model_version"),
+    ],
+)  # fmt: skip
+async def test_a_parameter_is_given_once(admin: httpx.AsyncClient, path: str, name: str) -> None:
+    """Of two values one would count and nobody would know which: the parameter is named, and neither value."""
+    query = [(name, SECRET), (name, f"{SECRET}2"), ("language", "x"), ("language", "y")]
+    response = await admin.get(path, params=query)
+    errors = problem_of(response, 422)["errors"]
+    assert {(error["parameter"], error["code"]) for error in errors} == {(name, "duplicate"), ("language", "duplicate")}
+    assert SECRET not in response.text
+
+
+@pytest.mark.parametrize(
     "authorization",
     [
         "Basic", "Basic !!!", "Basic bm9jb2xvbg==", "Basic OnBhc3N3b3Jk", "Basic YW5uZTo=", "Basic //79/A==",

@@ -14,6 +14,7 @@ from churn.domain.account import Account, Role
 from churn.domain.audit import AuditEntry
 from churn.http.operation import TrueOperation
 from churn.http.problems import problem_responses
+from churn.http.query import each_parameter_once, null_parameters
 from churn.ports import AuditTrail
 
 
@@ -51,6 +52,7 @@ class AuditController(Controller):
     security = [{"basic": []}]
 
     @get(
+        guards=[each_parameter_once],
         opt={"role": Role.ADMIN},
         summary="Relire qui a fait quoi",
         description=(
@@ -71,8 +73,7 @@ class AuditController(Controller):
         limit: Annotated[int, QueryParameter(ge=1, le=1000, description="Taille de la page.")] = 100,
     ) -> AuditPage:
         """A page of the trail, newest first."""
-        # Litestar takes the word "null" for no value at all.
-        if wrong := {name for name, text in request.query_params.multi_items() if text == "null"} & {"cursor", "limit"}:
+        if wrong := null_parameters(request) & {"cursor", "limit"}:
             raise ValidationException(extra=[{"key": name} for name in sorted(wrong)])
         # One more than asked for tells whether there is a next page.
         found = await trail.page(before=cursor, limit=limit + 1)

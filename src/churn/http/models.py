@@ -14,6 +14,7 @@ from churn.domain.manifest import Manifest
 from churn.http.json_body import StrictJSON
 from churn.http.operation import TrueOperation
 from churn.http.problems import problem_responses
+from churn.http.query import each_parameter_once
 from churn.ports import ModelCatalogue, ModelRegistry
 from churn.use_cases.activate_model import ActivateModel, RollBackModel, ShadowModel
 from churn.use_cases.compare_models import CompareModels, Comparison
@@ -94,6 +95,7 @@ class ModelController(Controller):
 
     @get(
         "/compare",
+        guards=[each_parameter_once],
         summary="Comparer deux versions",
         description=(
             "Leurs mesures à l'entraînement, côte à côte, et leur accord sur les demandes réelles que l'une a "

@@ -17,6 +17,7 @@ from churn.domain.performance import ASSUMPTION, PerformanceReport
 from churn.http.language import language_of
 from churn.http.operation import TrueOperation
 from churn.http.problems import problem_responses
+from churn.http.query import each_parameter_once, null_parameters
 from churn.use_cases.report_drift import ReportDrift
 from churn.use_cases.report_performance import ReportPerformance
 
@@ -41,6 +42,7 @@ class MonitoringController(Controller):
     path = "/monitoring"
     tags = ["Surveillance"]
     security = [{"basic": []}]
+    guards = (each_parameter_once,)
 
     @get(
         "/drift",
@@ -118,5 +120,4 @@ def _period(since: str | None, until: str | None) -> tuple[date | None, date | N
 
 
 def _version(request: MonitoringRequest, version: str | None) -> str | None:
-    # Litestar takes the word "null" for no value at all, though a version may have that name.
-    return "null" if ("model_version", "null") in request.query_params.multi_items() else version
+    return "null" if "model_version" in null_parameters(request) else version

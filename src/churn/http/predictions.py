@@ -27,6 +27,7 @@ from churn.http.json_body import StrictJSON
 from churn.http.language import language_of
 from churn.http.operation import TrueOperation
 from churn.http.problems import problem_responses
+from churn.http.query import each_parameter_once, null_parameters
 from churn.ports import HistoryRepository
 from churn.use_cases.answer_once import AnswerOnce
 from churn.use_cases.export_history import ExportHistory
@@ -103,6 +104,7 @@ class PredictionController(Controller):
 
     @get(
         "/predictions",
+        guards=[each_parameter_once],
         summary="Parcourir l'historique",
         description=(
             "Chaque critère donné doit être vrai. Les dates sans fuseau sont en UTC. En CSV ou en NDJSON (`format`, ou "
@@ -145,11 +147,9 @@ class PredictionController(Controller):
         ] = None,
     ) -> Response[PredictionPage]:
         """The history, newest first."""
-        # Litestar takes the word "null" for no value at all, though an account may have that name, and a number
-        # for a moment.
-        texts = list(request.query_params.multi_items())
-        null = {name for name, text in texts if text == "null"}
-        undated = {name for name, text in texts if name in {"since", "until"} and not _DATE.match(text)}
+        null = null_parameters(request)
+        # Litestar takes a number for a moment.
+        undated = {name for name in ("since", "until") if not _DATE.match(request.query_params.get(name, "0000-"))}
         if wrong := undated | null & {"prediction", "run_id", "cursor", "limit", "format"}:
             raise ValidationException(extra=[{"key": name} for name in sorted(wrong)])
 

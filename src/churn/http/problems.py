@@ -207,7 +207,8 @@ def _invalid(item: dict[str, object], language: Language) -> ProblemError:
     if item.get("source") == "body":
         # Litestar reports only that there is none: `StrictJSON` reads every other.
         return ProblemError(detail=MALFORMED[language], code="malformed", pointer="")
-    return ProblemError(detail=_PARAMETER[language], code="invalid", parameter=str(item.get("key", "")))
+    code = str(item.get("code", "invalid"))
+    return ProblemError(detail=_PARAMETER[code][language], code=code, parameter=str(item.get("key", "")))
 
 
 _CLASHES: Final[dict[type[Exception], tuple[str, Text]]] = {
@@ -262,9 +263,15 @@ _CLASHES: Final[dict[type[Exception], tuple[str, Text]]] = {
         },
     ),
 }
-_PARAMETER: Final[Text] = {
-    Language.FR: "Valeur non permise ; voir le schéma du paramètre dans /docs.",
-    Language.EN: "This value is not allowed; see the parameter's schema in /docs.",
+_PARAMETER: Final[dict[str, Text]] = {
+    "invalid": {
+        Language.FR: "Valeur non permise ; voir le schéma du paramètre dans /docs.",
+        Language.EN: "This value is not allowed; see the parameter's schema in /docs.",
+    },
+    "duplicate": {
+        Language.FR: "Paramètre présent plusieurs fois.",
+        Language.EN: "This parameter is present more than once.",
+    },
 }
 
 
