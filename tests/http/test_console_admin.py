@@ -228,8 +228,9 @@ async def test_the_audit_trail_is_read(own, root, anne):
         [AuditEvent(at=at, account=None, action="later-release", details={"n": n}) for n in range(60)]
     )
     page = (await root.get("/console/audit")).text
-    assert page.count("later-release") == 50
+    assert page.count("<time") == 50
     older = re.search(r'href="(/console/audit\?before=\d+)" rel="next"', page)[1]
-    assert (await root.get(older)).text.count("later-release") == 10
+    # Passwords that were wrong in other tests are told some time later, and may be among them.
+    assert (page + (await root.get(older)).text).count("later-release") == 60
     for before in ("x", "-1", "9" * 30, "²"):
         assert (await root.get(f"/console/audit?before={before}")).status_code == 200
