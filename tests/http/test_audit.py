@@ -120,10 +120,10 @@ async def test_exports_of_the_history_are_audited(
     assert reference not in str(await newest(admin))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 async def guessed(postgres_url: str, migrations_dir: str) -> Settings:
     """A database of its own: other tests get passwords wrong too, and the trail is told some time later."""
-    return await new_database(postgres_url, migrations_dir, "guessed")
+    return await new_database(postgres_url, migrations_dir, f"guessed_{uuid_utils.compat.uuid7().hex}")
 
 
 async def refusals(settings: Settings) -> list[dict[str, Any]]:
@@ -149,13 +149,11 @@ async def test_refused_sign_ins_are_audited(guessed: Settings) -> None:
 
 async def test_many_bad_sign_ins_are_few_entries(guessed: Settings) -> None:
     """500 at once, each under another name, leave a handful of entries, and their number."""
-    before = len(await refusals(guessed))
     async with serving(guessed) as client:
         responses = await asyncio.gather(*(client.get("/users/me", auth=(f"guess{n}", "x")) for n in range(500)))
         assert (await client.get("/users/me")).status_code == 200
     assert {response.status_code for response in responses} <= {401, 429, 503}
     entries = await refusals(guessed)
-    entries = entries[: len(entries) - before]
     assert 1 <= len(entries) <= 4
     answered = sum(response.status_code != 503 for response in responses)
     assert sum(entry["details"]["times"] for entry in entries) == answered

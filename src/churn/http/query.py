@@ -13,7 +13,7 @@ def each_parameter_once(connection: ASGIConnection[Any, Any, Any, Any], _handler
     """A guard: one of two values would count, and which one would depend on who reads them.
 
     Raises:
-        ValidationException: It names every parameter that is given more than once.
+        ValidationException: names every parameter that is given more than once.
     """
     times = Counter(name for name, _ in connection.query_params.multi_items())
     if repeated := [name for name, count in sorted(times.items()) if count > 1]:
