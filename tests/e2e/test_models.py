@@ -60,13 +60,13 @@ async def asking(service: Service) -> AsyncIterator[list[Answer]]:
 
 
 async def command(service: Service, models: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """`churn models` beside the running service, on its database."""
+    """`churn` beside the service, on its database."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("CHURN_")}
     environ |= {"CHURN_DATA_DIR": str(service.folder / "data"), "CHURN_MODELS_DIR": str(models)}
     churn = Path(sys.executable).with_name("churn")
     return await asyncio.to_thread(
         subprocess.run,
-        [churn, "models", *arguments],
+        [churn, *arguments],
         check=False,
         capture_output=True,
         text=True,
@@ -137,12 +137,12 @@ async def test_versions_change_under_load(tmp_path: Path, models: Path) -> None:
 
             since = time.monotonic()
             assert (await admin.post("/models/tampered/activate", json={"reason": "no"})).status_code == 409
-            refused = await command(service, models, "activate", "tampered", "--reason", "no")
+            refused = await command(service, models, "models", "activate", "tampered", "--reason", "no")
             assert refused.returncode == 1
             assert "not the file that its manifest describes" in refused.stderr
             await decided("other", since)
 
-            undone = await command(service, models, "rollback", "--reason", "undo")
+            undone = await command(service, models, "models", "rollback", "--reason", "undo")
             assert undone.returncode == 0, undone.stderr
             await decided(DEFAULT, time.monotonic())
 
@@ -162,7 +162,7 @@ async def test_versions_change_under_load(tmp_path: Path, models: Path) -> None:
 
         found = await eventually(agreement, within=30)
         assert found["mean_absolute_difference"] > 0
-        compared = await command(service, models, "compare", DEFAULT, "other")
+        compared = await command(service, models, "models", "compare", DEFAULT, "other")
         assert "requests scored by both" in compared.stdout
         assert await versions_of(admin, answers) == {answer.id: answer.model_version for answer in answers}
         log = (await admin.get("/models/activations")).json()
@@ -172,3 +172,21 @@ async def test_versions_change_under_load(tmp_path: Path, models: Path) -> None:
             ("shadow", DEFAULT),
         ]
         assert '"level":"error"' not in service.errors
+
+
+async def test_files_are_scored_with_what_a_running_service_has_activated(tmp_path: Path, models: Path) -> None:
+    """A file is scored with the version that is active in the embedded database of a service that runs; once that has
+    stopped, with the default, and a message says so."""
+    employees = tmp_path / "employees.csv"
+    employees.write_text(",".join(LEAVER) + "\n" + ",".join(map(str, LEAVER.values())) + "\n")
+    unknown = "the embedded database does not run"
+    async with serving(tmp_path, models_dir=models) as service:
+        activated = await command(service, models, "models", "activate", "other", "--reason", "better")
+        assert activated.returncode == 0, activated.stderr
+        scored = await command(service, models, "score", str(employees))
+        assert scored.returncode == 0, scored.stderr
+        assert scored.stdout.endswith(",other\n")
+        assert unknown not in scored.stderr
+    scored = await command(service, models, "score", str(employees))
+    assert scored.stdout.endswith(f",{DEFAULT}\n")
+    assert unknown in scored.stderr

@@ -48,13 +48,13 @@ class EmbeddedPostgres:
     @property
     def url(self) -> str:
         """Where it listens, for `create_engine`. The socket's folder is its password: only its user can enter."""
-        socket_dir = self._server.get_postmaster_info().socket_dir
+        socket_dir = self._postmaster().socket_dir
         return f"postgresql+asyncpg://postgres@/postgres?host={quote(str(socket_dir), safe='')}"
 
     @property
     def pid(self) -> int:
         """Process id of the postmaster."""
-        return self._server.get_postmaster_info().pid
+        return self._postmaster().pid
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -127,3 +127,10 @@ class EmbeddedPostgres:
             return process is not None and process.name() == "postgres" and process.status() != psutil.STATUS_ZOMBIE
         except (AssertionError, ValueError, psutil.Error):
             return False
+
+    def _postmaster(self) -> PostmasterInfo:
+        # From its own file: the wheel knows nothing of one that another process has started.
+        postmaster = PostmasterInfo.read_from_pgdata(self._folder)
+        if postmaster is None:
+            raise ProcessLookupError("the embedded PostgreSQL does not run")
+        return postmaster
