@@ -1,5 +1,6 @@
 """Many employees and predictions in columns are those in rows, to the last bit and byte."""
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.builders import LEAVER
 from tests.http.test_predict import employees
@@ -133,33 +135,59 @@ def test_a_risk_in_a_column_is_the_risk() -> None:
 def test_a_column_is_observed_as_its_rows_are(predictor: Predictor, rows: list[Employee]) -> None:
     """The histogram of probabilities has the same buckets, count and sum, whether told at once or one by one."""
     predictions = predictions_of(predictor, rows)
-    at_once, one_by_one = Metrics(), Metrics()
-    at_once.predicted_many(predictions)
+    expected = observed_by_the_library(predictions)
+    for observed in (told_at_once(predictions), told_one_by_one(predictions)):
+        assert observed == {name: pytest.approx(value, rel=1e-12) for name, value in expected.items()}
+
+
+def told_at_once(predictions: Predictions) -> dict[tuple[object, ...], float]:
+    metrics = Metrics()
+    metrics.predicted_many(predictions)
+    return probabilities(metrics.expose()[0])
+
+
+def told_one_by_one(predictions: Predictions) -> dict[tuple[object, ...], float]:
+    """Some in one turn of an event loop, the rest in another."""
+    metrics = Metrics()
+
+    async def tell() -> None:
+        for number, prediction in enumerate(predictions):
+            if number == len(predictions) // 2:
+                await asyncio.sleep(0)
+            metrics.predicted(prediction)
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(tell())
+    loop.close()
+    return probabilities(metrics.expose()[0])
+
+
+def observed_by_the_library(predictions: Predictions) -> dict[tuple[object, ...], float]:
+    registry = CollectorRegistry()
+    tenths = [step / 10 for step in range(1, 11)]
+    labels = ("model_version", "prediction")
+    histogram = Histogram("churn_prediction_probability", "", labels, buckets=tenths, registry=registry)
     for prediction in predictions:
-        one_by_one.predicted(prediction)
-    observed, expected = probabilities(at_once), probabilities(one_by_one)
-    assert observed == {name: pytest.approx(value, rel=1e-12) for name, value in expected.items()}
+        histogram.labels(prediction.model_version, int(prediction.leaves)).observe(prediction.score.probability)
+    return probabilities(generate_latest(registry))
 
 
-def probabilities(metrics: Metrics) -> dict[tuple[object, ...], float]:
+def probabilities(exposed: bytes) -> dict[tuple[object, ...], float]:
     return {
         (sample.name, *sorted(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(metrics.expose()[0].decode())
+        for family in text_string_to_metric_families(exposed.decode())
         for sample in family.samples
         if sample.name.startswith("churn_prediction_probability") and not sample.name.endswith("_created")
     }
 
 
 def test_a_probability_at_the_edge_of_a_bucket_is_in_it() -> None:
-    """`le` is less than or equal: told at once, a probability on an edge is counted as when it is told alone."""
+    """`le` is less than or equal: a probability on an edge is counted in the bucket that it closes."""
     edges = np.arange(1, 11) / 10
     row = msgspec.convert(LEAVER, Employee)
     predictions = replace(
         predictions_of(PREDICTORS["shipped"], [row] * len(edges)),
         scores=ScoreMatrix(edges, None, np.zeros((len(edges), 11), bool)),
     )
-    at_once, one_by_one = Metrics(), Metrics()
-    at_once.predicted_many(predictions)
-    for prediction in predictions:
-        one_by_one.predicted(prediction)
-    assert probabilities(at_once) == probabilities(one_by_one)
+    expected = observed_by_the_library(predictions)
+    assert told_at_once(predictions) == told_one_by_one(predictions) == expected

@@ -52,6 +52,8 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> ASGIApp:
     if settings.tracing:
         trace_container(container)
 
+    authentication = BasicAuthentication(container.authenticate(), metrics)
+
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         with farewell.heeding_sigterm():
@@ -60,7 +62,9 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> ASGIApp:
 
     app = Litestar(
         route_handlers=[
-            predict_with(container.predict_attrition(), container.predict_workforce(), container.answer_once()),
+            predict_with(
+                authentication, container.predict_attrition(), container.predict_workforce(), container.answer_once()
+            ),
             PredictionController,
             BatchController,
             FollowUpController,
@@ -81,7 +85,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> ASGIApp:
         openapi_config=openapi_config(),
         dependencies=dependencies(container, metrics, farewell),
         request_class=ChurnRequest,
-        before_request=BasicAuthentication(container.authenticate(), metrics),
+        before_request=authentication,
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=[lifespan],
         request_max_body_size=settings.max_body_size,

@@ -13,7 +13,7 @@ from litestar.types import Scope
 
 from churn.domain.answer import Answer
 from churn.http.connection import ChurnRequest, JSONAnswer
-from churn.http.headers import header
+from churn.http.headers import has_header, header
 from churn.http.operation import TrueOperation
 from churn.use_cases.answer_once import AnswerOnce
 
@@ -47,15 +47,20 @@ class OnceOperation(TrueOperation):
             }
 
 
+def has_key(scope: Scope) -> bool:
+    """Whether a request carries a key, or what should be one."""
+    return has_header(scope, b"idempotency-key")
+
+
 def key_of(scope: Scope) -> str | None:
     """The key that a request carries.
 
     Raises:
         ValidationException: it is no key, or there are several.
     """
-    values = [value for name, value in scope["headers"] if name == b"idempotency-key"]
-    if not values:
+    if not has_key(scope):
         return None
+    values = [value for name, value in scope["headers"] if name == b"idempotency-key"]
     match = _KEY.fullmatch(values[0].decode("latin-1").strip(" \t"))
     if match is None or len(values) > 1:
         raise ValidationException(extra=[{"key": _NAME, "source": "header"}])

@@ -17,6 +17,7 @@ import msgspec
 from litestar.dto import AbstractDTO
 from litestar.exceptions import HTTPException
 from litestar.openapi.spec import Reference
+from litestar.types import Scope
 from litestar.typing import FieldDefinition
 
 from churn.domain.expectation import MISSING, Text, expectations
@@ -98,10 +99,20 @@ class StrictJSON[T](AbstractDTO[T]):
             UnsupportedMediaType: it does not claim to be JSON.
             InvalidBody: it is not JSON, or not a `T`.
         """
-        content_type = header(self.asgi_connection.scope, b"content-type")
-        if content_type != "application/json" and not is_json(content_type):
-            raise UnsupportedMediaType
-        return decode_strictly(value, self.model_type)
+        return decode_body(self.asgi_connection.scope, value, self.model_type)
+
+
+def decode_body[T](scope: Scope, body: bytes, model: type[T]) -> T:
+    """`body`, which came with the headers of `scope`, as the struct `model`.
+
+    Raises:
+        UnsupportedMediaType: it does not claim to be JSON.
+        InvalidBody: it is not JSON, or not a `model`.
+    """
+    content_type = header(scope, b"content-type")
+    if content_type != "application/json" and not is_json(content_type):
+        raise UnsupportedMediaType
+    return decode_strictly(body, model)
 
 
 def is_json(content_type: str) -> bool:

@@ -81,7 +81,7 @@ class Observed:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = [*message["headers"], named, _NO_SNIFFING]
-                if scope.get("user") is not None and not any(name == b"cache-control" for name, _ in headers):
+                if scope.get("user") is not None and b"cache-control" not in dict(headers):
                     headers.append(_NO_STORE)
                 message["headers"] = headers
             await send(message)

@@ -13,17 +13,19 @@ from litestar.exceptions import ValidationException
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.spec import Example
 from litestar.params import BodyKwarg, PathParameter, QueryParameter
+from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec import UNSET, UnsetType
 
 from churn.domain.account import USERNAME_PATTERN
 from churn.domain.employee import DEMONSTRATION, EMPLOYEE_REF_PATTERN, Employee
 from churn.domain.prediction import HistoryFilter
 from churn.http.answers import answer_to, remembered
+from churn.http.authentication import BasicAuthentication
 from churn.http.connection import ChurnRequest, JSONAnswer, answer_response
 from churn.http.export import ExportOperation, Format, accepted_format, export
 from churn.http.headers import header
-from churn.http.idempotency import OnceOperation, key_of, once
-from churn.http.json_body import StrictJSON
+from churn.http.idempotency import OnceOperation, has_key, once
+from churn.http.json_body import StrictJSON, decode_body
 from churn.http.language import language_of
 from churn.http.operation import TrueOperation
 from churn.http.problems import problem_responses
@@ -49,16 +51,33 @@ EXAMPLE: Final[dict[str, Any]] = msgspec.to_builtins(DEMONSTRATION)
 
 
 def predict_with(
-    predict_attrition: PredictAttrition, predict_workforce: PredictWorkforce, answer_once: AnswerOnce
+    authentication: BasicAuthentication,
+    predict_attrition: PredictAttrition,
+    predict_workforce: PredictWorkforce,
+    answer_once: AnswerOnce,
 ) -> HTTPRouteHandler:
     """The route `POST /predict`.
 
-    Made here rather than asked for by name at each request: what Litestar does to provide one dependency takes as
-    long as the prediction.
+    Nearly every request has no key, and those are answered by a middleware: what Litestar does to call a handler takes
+    longer than the prediction.
     """
+
+    def without_key(app: ASGIApp) -> ASGIApp:
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            if has_key(scope):
+                await app(scope, receive, send)
+                return
+            request = ChurnRequest(scope, receive, send)
+            await authentication(request)
+            employee = decode_body(scope, await request.body(), Employee)
+            prediction = await predict_attrition(employee, account=request.user.username)
+            await JSONAnswer(answer_to(prediction, language_of(request)))(scope, receive, send)
+
+        return answer
 
     @post(
         "/predict",
+        middleware=[without_key],
         tags=_TAGS,
         security=_SECURITY,
         dto=StrictJSON[Employee],
@@ -77,10 +96,7 @@ def predict_with(
         data: Annotated[Employee, BodyKwarg(examples=[Example(summary="Risque élevé", value=EXAMPLE)])],
         request: ChurnRequest,
     ) -> JSONAnswer:
-        """One employee in, one prediction out."""
-        if key_of(request.scope) is None:
-            prediction = await predict_attrition(data, account=request.user.username)
-            return JSONAnswer(answer_to(prediction, language_of(request)))
+        """One employee in, one prediction out; once under a key."""
 
         async def answer() -> PredictionAnswer:
             # In one transaction with the key, which the group commit of many accounts is not.

@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 from uuid import UUID
 
+import msgspec
 import numpy as np
 import structlog
 from msgspec import UNSET
@@ -107,8 +108,9 @@ class Additions:
 
     def parameters(self, writer: UUID, *, sign: int = 1) -> tuple[UUID, list[str], list[date], list[str]]:
         """Those of `add_statement`; a `sign` of -1 takes away."""
-        # As text, because arrays of different lengths are no matrix.
-        literals = ["{" + ",".join(map(str, (sign * counts).tolist())) + "}" for counts in self._counts.values()]
+        # As text, because arrays of different lengths are no matrix; [1,2] in JSON is {1,2} in SQL.
+        texts = [msgspec.json.encode((sign * counts).tolist()).decode() for counts in self._counts.values()]
+        literals = [f"{{{text[1:-1]}}}" for text in texts]
         return writer, [version for version, _ in self._counts], [day for _, day in self._counts], literals
 
 
