@@ -193,6 +193,7 @@ async def test_a_session_opens_neither_the_api_nor_does_basic_auth_the_console(a
         {"origin": "https://churn.test.evil.test"},
         {"origin": "https://[broken"},
         {"sec-fetch-site": "cross-site", "origin": ORIGIN},
+        {"host": "churn.test:port", "origin": "http://churn.test:port"},
     ],
 )
 @pytest.mark.parametrize("path", ["/console", "/console/sign-in", "/console/sign-out", "/console/what-if"])

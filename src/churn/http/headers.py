@@ -16,6 +16,12 @@ def has_header(scope: Any, name: bytes) -> bool:  # noqa: ANN401 - any of Litest
     return name in _by_name(scope)
 
 
+def ignore_header(scope: Any, name: bytes) -> None:  # noqa: ANN401 - any of Litestar's scopes
+    """From now on, be as if there were no header `name`, which is in lower case."""
+    scope["headers"] = [(key, value) for key, value in scope["headers"] if key != name]
+    scope.pop(_BY_NAME, None)
+
+
 def _by_name(scope: Any) -> dict[bytes, bytes]:  # noqa: ANN401 - any of Litestar's scopes
     # Litestar's own mapping takes as long to build as everything else that a request reads.
     by_name: dict[bytes, bytes] | None = scope.get(_BY_NAME)

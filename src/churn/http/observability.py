@@ -18,7 +18,7 @@ import uuid_utils
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
-from churn.http.headers import header
+from churn.http.headers import header, ignore_header
 from churn.http.metrics import Metrics
 
 #: What we repeat of a client's `X-Request-ID`: enough for any tracing system, nothing that could break a log.
@@ -68,7 +68,7 @@ class Observed:
         if not _is_host(header(scope, b"host")):
             # Litestar makes an address of it, and fails on one that is none: then it is as good as absent. It then
             # does the same with the server's name and port, of which a Unix socket has no port.
-            scope["headers"] = [(name, value) for name, value in scope["headers"] if name != b"host"]
+            ignore_header(scope, b"host")
             if scope["server"] is not None and scope["server"][1] is None:
                 scope["server"] = None
         named = (b"x-request-id", request_id.encode())
