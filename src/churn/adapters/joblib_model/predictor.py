@@ -62,12 +62,12 @@ class JoblibPredictor:
         if self._tables is None:
             row = self.predict_matrix(np.array([employee.features()]))
             return Score(float(row.probability[0]), None, tuple(np.flatnonzero(row.out_of_range[0]).tolist()))
-        # One loop over plain lists: this is the path of every request. The tables are flat beyond
-        # their outer cuts, so nothing has to be moved to the edge.
+        # One loop over plain lists, of floats, with which Python compares a float sooner than a whole number: this is
+        # the path of every request. The tables are flat beyond their outer cuts, so nothing need be moved to the edge.
         logit: float = self._estimator.intercept
         contributions: list[float] = []
         out_of_range: tuple[int, ...] = ()
-        for value, (cuts, scores, low, high) in zip(employee.features(), self._tables, strict=True):
+        for value, (cuts, scores, low, high) in zip(map(float, employee.features()), self._tables, strict=True):
             contribution = scores[bisect_right(cuts, value)]
             if not low <= value <= high:
                 out_of_range += (len(contributions),)
