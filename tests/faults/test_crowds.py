@@ -6,7 +6,6 @@ import socket
 import statistics
 import sys
 from collections.abc import Awaitable, Callable
-from math import inf
 from pathlib import Path
 
 import psutil
@@ -35,9 +34,8 @@ async def all_at_once(connections: list[Connection], rounds: int) -> list[Answer
 
 
 async def test_ten_times_too_many(tmp_path: Path) -> None:
-    """Ten times the clients that fill the queue: what is accepted has its p99 within a second, in the best of three
-    waves, because the machine may be busy; the rest is told at once, by a 503, to come back, and the memory stays
-    what it was."""
+    """Ten times the clients that fill the queue: what is accepted has its p99 within a second, the rest is told at
+    once, by a 503, to come back, and the memory stays what it was."""
     async with serving(tmp_path, history_queue_size=USUAL) as service:
         connections = [Connection(service.port) for _ in range(CROWD)]
         process = psutil.Process(service.pid)
@@ -45,20 +43,18 @@ async def test_ten_times_too_many(tmp_path: Path) -> None:
         assert {answer.status for answer in usual} == {200}
         await all_at_once(connections, 2)  # the memory that so many connections take
         before = process.memory_info().rss
-        slowest: list[float] = []
-        while len(slowest) < 3 and min(slowest, default=inf) > 1:
-            crowd = await all_at_once(connections, 10)
-            assert process.memory_info().rss - before < 32 << 20
-            accepted = [answer for answer in crowd if answer.status == 200]
-            refused = [answer for answer in crowd if answer.status != 200]
-            assert {answer.status for answer in refused} == {503}
-            assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
-            print(  # noqa: T201 - the figures of docs/reliability.md
-                f"usual p99 {percentile(usual, 99):.3f} s; of {len(crowd)}: {len(accepted)} accepted, "
-                f"p99 {percentile(accepted, 99):.3f} s; refused p99 {percentile(refused, 99):.3f} s"
-            )
-            slowest.append(max(percentile(accepted, 99), percentile(refused, 99)))
-        assert min(slowest) <= 1
+        crowd = await all_at_once(connections, 10)
+        assert process.memory_info().rss - before < 32 << 20
+        accepted = [answer for answer in crowd if answer.status == 200]
+        refused = [answer for answer in crowd if answer.status != 200]
+        assert {answer.status for answer in refused} == {503}
+        assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
+        print(  # noqa: T201 - the figures of docs/reliability.md
+            f"usual p99 {percentile(usual, 99):.3f} s; of {len(crowd)}: {len(accepted)} accepted, "
+            f"p99 {percentile(accepted, 99):.3f} s; refused p99 {percentile(refused, 99):.3f} s"
+        )
+        assert percentile(accepted, 99) <= 1
+        assert percentile(refused, 99) <= 1
         for connection in connections:
             connection.close()
 
