@@ -15,46 +15,31 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from random import Random
 
 import httpx
+import msgspec
+import numpy as np
 import psutil
+
+from bench.model import employees
+from churn.adapters.joblib_model.predictor import load_predictor
+from churn.settings import read_settings
 
 PASSWORD = "a password for the bench"
 CONNECTIONS = 32
 PORTS = {"bare": 8191, "churn": 8192}
 
 
-def employees(count: int) -> list[dict[str, object]]:
-    """So many, all different, as a workforce is: what is remembered of one says little of the next."""
-    random = Random(1)
-    return [
-        {
-            "age": random.randint(18, 60),
-            "revenu_mensuel": round(random.uniform(1000, 20000), 2),
-            "distance_domicile_travail": random.randint(1, 30),
-            "satisfaction_environnement": random.randint(1, 4),
-            "heures_supp": random.choice(["Oui", "Non"]),
-            "annees_promo": random.randint(0, 15),
-            "satisfaction_equilibre": random.randint(1, 4),
-            "pee": random.randint(0, 3),
-            "poste_actuel": random.randint(0, 18),
-            "anciennete": random.randint(0, 40),
-            "exp_totale": random.randint(0, 40),
-        }
-        for _ in range(count)
-    ]
-
-
-BODIES = [json.dumps(employee) for employee in employees(2000)]
-SCRIPT = f"""
+def script(bodies: Sequence[str]) -> str:
+    """For wrk: the bodies in turn, all different, because what is remembered of one says little of the next."""
+    return f"""
 wrk.method = "POST"
 wrk.headers["content-type"] = "application/json"
 wrk.headers["authorization"] = "Basic {base64.b64encode(f"admin:{PASSWORD}".encode()).decode()}"
-local bodies = {{ {", ".join(f"'{body}'" for body in BODIES)} }}
+local bodies = {{ {", ".join(f"'{body}'" for body in bodies)} }}
 local requests, turn = {{}}, 0
 init = function()
   for number, body in ipairs(bodies) do
@@ -127,10 +112,12 @@ def main() -> None:
     if shutil.which("wrk") is None:
         sys.exit("wrk is missing: install your distribution's package of that name")
 
+    ranges = load_predictor(read_settings({}).models_dir).info.ranges
+    bodies = [msgspec.json.encode(employee).decode() for employee in employees(ranges, 2000, np.random.default_rng(0))]
     uvicorn = ["uvicorn", "--loop=uvloop", "--http=httptools", "--ws=none", "--no-access-log", "--log-level=error"]
     bare = [arguments.python, "-m", *uvicorn, "--no-server-header", f"--port={PORTS['bare']}", "bench.bare:app"]
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "load.lua").write_text(SCRIPT)
+        Path(folder, "load.lua").write_text(script(bodies))
         churn_env = {
             "CHURN_ADMIN_PASSWORD": PASSWORD,
             "CHURN_DATA_DIR": f"{folder}/data",
@@ -147,15 +134,15 @@ def main() -> None:
             share_cores(bare_process)
             share_cores(churn_process, psutil.Process(int(pid)))
             results: dict[str, list[dict[str, float]]] = {"bare": [], "churn": []}
-            script = str(Path(folder, "load.lua"))
+            load_script = str(Path(folder, "load.lua"))
             for name in results:
-                load(name, script, 2)  # warm up
+                load(name, load_script, 2)  # warm up
             processes = {"bare": bare_process, "churn": churn_process}
             resident = []
             for _ in range(arguments.rounds):
                 for name, rounds in results.items():
                     before = processor_seconds(processes[name])
-                    rounds.append(load(name, script, arguments.seconds))
+                    rounds.append(load(name, load_script, arguments.seconds))
                     used = processor_seconds(processes[name]) - before
                     rounds[-1]["cpu_us"] = round(used / (rounds[-1]["rps"] * arguments.seconds) * 1e6, 1)
                     print(name, rounds[-1], flush=True)
