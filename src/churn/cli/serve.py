@@ -95,7 +95,6 @@ def _import_ahead(settings: Settings) -> None:
     # Each worker imports these for itself, and prometheus_client, as it is imported, looks where workers keep counts.
     if settings.workers == 1:
         import_module("churn.http.app")
-    import_module("sklearn.base")
 
 
 def _check_address(host: str, port: int) -> None:

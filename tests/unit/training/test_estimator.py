@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.base import clone, is_classifier
+from sklearn.inspection import permutation_importance
 from sklearn.utils.validation import check_is_fitted
 
 from churn.domain.employee import FEATURES
@@ -89,6 +90,11 @@ def test_the_tables_are_a_scikit_learn_classifier(tables, public):
     assert twin.classes_.tolist() == [0, 1]
     assert twin.numbers_sha256() == tables.numbers_sha256()
     assert twin.score(public.features, public.left) > 0.85
+    importance = permutation_importance(twin, public.features, public.left, n_repeats=2, random_state=0)
+    assert np.argmax(importance.importances_mean) == FEATURES.index("heures_supp")
+    assert twin.set_params(intercept=9.0).get_params()["intercept"] == 9.0
+    with pytest.raises(ValueError, match="has no parameter slope"):
+        twin.set_params(slope=1.0)
 
 
 @pytest.mark.parametrize("name", BASELINES)

@@ -2,15 +2,17 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
 
 
-class AdditiveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class AdditiveClassifier:
     """A classifier whose log-odds are an intercept plus one step function per feature.
+
+    To scikit-learn it is an estimator by what it can do, not by inheritance: a service that loads no other
+    need not import scikit-learn, which would take more than a third of its start.
 
     Feature j is worth `scores[j][i]` where i is the number of `cuts[j]` that are smaller than or
     equal to the value. Below the first and above the last cut the step function is flat, so a value
@@ -44,6 +46,31 @@ class AdditiveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     def __sklearn_is_fitted__(self) -> bool:
         return True
 
+    def __sklearn_tags__(self) -> Any:  # noqa: ANN401  # scikit-learn has no types
+        # Only scikit-learn asks for them.
+        from sklearn.utils import ClassifierTags, Tags, TargetTags  # noqa: PLC0415
+
+        return Tags(
+            estimator_type="classifier",
+            target_tags=TargetTags(required=False),
+            classifier_tags=ClassifierTags(multi_class=False),
+        )
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:  # scikit-learn's signature
+        """The tables, by the names of the constructor's arguments."""
+        return {"cuts": self.cuts, "scores": self.scores, "intercept": self.intercept}
+
+    def set_params(self, **params: object) -> Self:
+        """Put other tables in the place of these.
+
+        Raises:
+            ValueError: one is named that there is not.
+        """
+        if unknown := params.keys() - self.get_params():
+            raise ValueError(f"AdditiveClassifier has no parameter {', '.join(sorted(unknown))}")
+        vars(self).update(params)
+        return self
+
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:  # noqa: N803  # scikit-learn's signature
         """The classifier as it is: its parameters hold all there is to know."""
         return self
@@ -69,6 +96,10 @@ class AdditiveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     def predict(self, X: ArrayLike) -> NDArray[np.int64]:  # noqa: N803
         """The likelier class of each row, shape (n,)."""
         return (self.decision_function(X) > 0).astype(np.int64)
+
+    def score(self, X: ArrayLike, y: ArrayLike) -> float:  # noqa: N803
+        """The share of the rows whose class in `y`, shape (n,), is the likelier one."""
+        return float(np.mean(self.predict(X) == np.asarray(y)))
 
     def numbers_sha256(self) -> str:
         """A digest of the numbers alone: equal exactly when two models score every row alike, bit for bit.

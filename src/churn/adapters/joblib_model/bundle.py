@@ -23,6 +23,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
+from churn.adapters.joblib_model.additive import AdditiveClassifier
 from churn.domain.employee import FEATURES
 from churn.domain.errors import ModelUnavailable
 from churn.domain.manifest import VERSION_PATTERN, Manifest
@@ -35,8 +36,6 @@ TRUSTED: Final = "TRUSTED"
 
 #: Largest difference from the manifest's probabilities that another build of numpy may cause.
 GOLDEN_TOLERANCE: Final = 1e-9
-#: The estimator of ours, by name: importing it takes scikit-learn, and most of a second.
-_EXPLAINS_ITSELF: Final = "AdditiveClassifier"
 
 
 class Bundle(Struct, frozen=True):
@@ -199,7 +198,7 @@ def _check_fit(manifest: Manifest) -> None:
         raise ModelUnavailable(f"model {manifest.version}: its golden rows have another shape than its features")
     # Our tables are plain arrays, good for a whole major series; the inner life of a scikit-learn
     # estimator is only promised to be readable by the release that pickled it.
-    parts = 1 if manifest.estimator == _EXPLAINS_ITSELF else 2
+    parts = 1 if manifest.estimator == AdditiveClassifier.__name__ else 2
     theirs, ours = manifest.libraries.get("scikit-learn", ""), installed_version("scikit-learn")
     if theirs.split(".")[:parts] != ours.split(".")[:parts]:
         raise ModelUnavailable(f"model {manifest.version}: it needs scikit-learn {theirs or 'of an unknown version'}")

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from churn.adapters.joblib_model.additive import AdditiveClassifier
 from churn.adapters.joblib_model.bundle import Bundle, active_version, load_bundle, trusted_manifests
 from churn.adapters.joblib_model.step_function import StepFunction
 from churn.domain.employee import FEATURES, Employee
@@ -32,9 +33,6 @@ class JoblibPredictor:
     """Scores with a loaded bundle; explains itself when the bundle's model is an `AdditiveClassifier`."""
 
     def __init__(self, bundle: Bundle) -> None:
-        # Only here, where a model has been loaded: scikit-learn takes most of a second to import.
-        from churn.adapters.joblib_model.additive import AdditiveClassifier  # noqa: PLC0415
-
         self._info = bundle.manifest.info()
         self._estimator = bundle.estimator
         self._low, self._high = np.array(self._info.ranges).T[:, :, np.newaxis]
