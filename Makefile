@@ -7,6 +7,8 @@ PYTHON ?= $(shell command -v python3.13 || command -v python3)
 BIN := .venv/bin
 UV := $(BIN)/uv
 INSTALL := $(UV) pip install --quiet --compile-bytecode --python $(BIN)/python
+# Each process has a database of its own.
+PARALLEL := --numprocesses logical --maxprocesses 4
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header --no-emit-index-url
 
 .PHONY: help
@@ -67,7 +69,9 @@ type: .venv/dev.stamp ## Check types, strictly
 
 test: .venv/dev.stamp ## Run every test but the browser's and the containers', with branch coverage ≥ 95 %
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -m 'not browser and not container and not faults and not kserve'
+	@# The tests of a file stay together: they share what takes long to set up. In their order the long ones come first.
+	$(BIN)/coverage run -m pytest $(PARALLEL) --dist loadfile --no-loadscope-reorder \
+		-m 'not browser and not container and not faults and not kserve'
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
@@ -75,7 +79,7 @@ migrations: .venv/dev.stamp ## Run the migrations up, down and up, and check the
 	$(BIN)/pytest -q tests/migrations
 
 test-browser: .venv/dev.stamp ## Run the tests of the pages in Chromium
-	$(BIN)/pytest -m browser tests/browser
+	$(BIN)/pytest $(PARALLEL) --dist worksteal -m browser tests/browser
 
 test-container: .venv/dev.stamp ## Build the image and test it, alone and with compose
 	$(BIN)/pytest -m container tests/container
