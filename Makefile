@@ -85,7 +85,9 @@ test-container: .venv/dev.stamp ## Build the image and test it, alone and with c
 	$(BIN)/pytest -m container tests/container
 
 test-faults: .venv/dev.stamp ## Kill, starve and overload the service and its database (docs/reliability.md)
-	$(BIN)/pytest -m faults tests/faults
+	$(BIN)/pytest $(PARALLEL) --dist worksteal -m faults tests/faults/test_kills.py
+	@# The others measure, and so have the machine to themselves.
+	$(BIN)/pytest -m faults tests/faults --ignore tests/faults/test_kills.py
 
 # Its libraries are older than ours, so it has an environment of its own.
 build/kserve.stamp: $(UV) requirements/kserve.txt
