@@ -117,6 +117,14 @@ class Workforce(Protocol):
 class HistoryRepository(Protocol):
     """Remembers every prediction."""
 
+    def admit(self) -> None:
+        """Whether one more could be stored now, which costs less to ask than a prediction does to make.
+
+        Raises:
+            HistoryQueueFull: `append` would refuse it.
+        """
+        ...
+
     async def append(self, prediction: Prediction) -> None:
         """Store one prediction; when this returns, it survives a crash of the service and of the database.
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
+import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.builders import in_columns, prediction, stored_together
@@ -48,16 +49,24 @@ async def test_one_row_at_fault_fails_alone(engine: AsyncEngine) -> None:
 
 
 async def test_refuses_what_it_cannot_queue(engine: AsyncEngine) -> None:
-    """A full queue refuses at once; what was accepted before is stored."""
+    """A full queue refuses at once; what was accepted before is stored, and one line says how many were refused."""
     history = PostgresHistoryRepository(engine, queue_size=3, flush_timeout=5.0, on_flush=ignore)
     accepted = [prediction() for _ in range(3)]
+    history.admit()
     waiting = [asyncio.create_task(history.append(item)) for item in accepted]
     await asyncio.sleep(0)
+    for _ in range(2):
+        with pytest.raises(HistoryQueueFull):
+            history.admit()
     with pytest.raises(HistoryQueueFull):
         await history.append(prediction())
-    await history.start()
-    await asyncio.gather(*waiting)
-    await history.stop()
+    with structlog.testing.capture_logs() as logs:
+        await history.start()
+        await asyncio.gather(*waiting)
+        history.admit()
+        await history.append(prediction())
+        await history.stop()
+    assert [line["refused"] for line in logs if "refused" in line] == [3]
     assert [await history.get(item.id) for item in accepted] == accepted
 
 

@@ -1,16 +1,27 @@
 """`POST /predict`: what it answers, in which language, and why."""
 
+import asyncio
 import json
 import math
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 from tests.builders import LEAVER
+from tests.e2e.service import eventually
+from tests.http.problem import problem_of
 
+from churn.adapters.postgres.engine import create_engine
 from churn.domain.employee import FEATURES
+from churn.settings import Settings
+
+type Serve = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 
 MESSAGES = {
     "fr": {"low": "Risque de départ faible", "moderate": "Risque de départ modéré", "high": "Risque de départ élevé"},
@@ -145,3 +156,33 @@ async def test_an_integer_may_be_written_with_a_point(client: httpx.AsyncClient)
 async def test_an_administrator_may_predict_too(admin: httpx.AsyncClient) -> None:
     """An admin may do all that an analyst may."""
     assert (await predict(admin))["prediction"] == 1
+
+
+async def test_a_full_queue_refuses_before_anything_else(serve: Serve, settings: Settings) -> None:
+    """While no more predictions can wait for their commit, one more is refused at once, whoever asks and whatever they
+    send, with a problem that says when to come back; those that wait are answered."""
+    engine = create_engine(settings.database_url, pool_size=2)
+    async with serve(history_queue_size=1, history_flush_timeout=60) as client:
+        assert (await client.post("/predict", json=LEAVER)).status_code == 200
+        async with engine.begin() as connection:
+            await connection.execute(text("LOCK TABLE prediction IN ACCESS EXCLUSIVE MODE"))
+            waiting = [asyncio.create_task(client.post("/predict", json=LEAVER))]
+            # The first is being committed, and cannot be; the second is the one that may wait.
+            await eventually(lambda: _locked_out(connection), within=10)
+            waiting.append(asyncio.create_task(client.post("/predict", json=LEAVER)))
+
+            async def refused() -> httpx.Response | None:
+                answer = await client.post("/predict", content=b"not JSON", auth=("nobody", "a wrong password"))
+                return answer if answer.status_code == 503 else None
+
+            refusal = await eventually(refused, within=10)
+        assert [answer.status_code for answer in await asyncio.gather(*waiting)] == [200, 200]
+    await engine.dispose()
+    assert problem_of(refusal, 503)["type"] == "urn:churn:problem:unavailable"
+    assert int(refusal.headers["retry-after"]) >= 1
+    assert refusal.headers["cache-control"] == "no-store"
+
+
+async def _locked_out(connection: AsyncConnection) -> bool:
+    """Whether somebody waits for a lock."""
+    return bool((await connection.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted"))).scalar_one())

@@ -92,6 +92,9 @@ class MemoryHistoryRepository:
         """Remove a prediction, for the twin that erases; how many there were."""
         return 0 if self._predictions.pop(prediction_id, None) is None else 1
 
+    def admit(self) -> None:
+        """See the port: there is always room."""
+
     async def append(self, prediction: Prediction) -> None:
         """See the port."""
         if prediction.id in self._predictions:

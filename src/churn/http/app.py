@@ -63,7 +63,11 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> ASGIApp:
     app = Litestar(
         route_handlers=[
             predict_with(
-                authentication, container.predict_attrition(), container.predict_workforce(), container.answer_once()
+                authentication,
+                container.history(),
+                container.predict_attrition(),
+                container.predict_workforce(),
+                container.answer_once(),
             ),
             PredictionController,
             BatchController,

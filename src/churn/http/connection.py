@@ -1,6 +1,6 @@
 """What Litestar makes of a connection, through its own extension points, without what a prediction has no use for."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Final, cast, override
 
 import msgspec
@@ -78,15 +78,24 @@ class JSONAnswer:
     Its `Response` prepares for files, cookies, hooks and `HEAD`, for the price of what the model does.
     """
 
-    __slots__ = ("_body",)
+    __slots__ = ("_body", "_headers", "_status")
 
-    def __init__(self, content: msgspec.Struct) -> None:
+    def __init__(
+        self,
+        content: msgspec.Struct,
+        *,
+        status: int = 200,
+        headers: Sequence[tuple[bytes, bytes]] = (_CONTENT_TYPE,),
+    ) -> None:
+        """`headers` has all but the length."""
         self._body = msgspec.json.encode(content)
+        self._status = status
+        self._headers = headers
 
     async def __call__(self, _: Scope, __: Receive, send: Send) -> None:
         """The ASGI interface."""
-        length = (b"content-length", b"%d" % len(self._body))
-        await send({"type": "http.response.start", "status": 200, "headers": [_CONTENT_TYPE, length]})
+        headers = [*self._headers, (b"content-length", b"%d" % len(self._body))]
+        await send({"type": "http.response.start", "status": self._status, "headers": headers})
         await send({"type": "http.response.body", "body": self._body, "more_body": False})
 
 

@@ -18,6 +18,7 @@ from msgspec import UNSET, UnsetType
 
 from churn.domain.account import USERNAME_PATTERN
 from churn.domain.employee import DEMONSTRATION, EMPLOYEE_REF_PATTERN, Employee
+from churn.domain.errors import HistoryQueueFull
 from churn.domain.prediction import HistoryFilter
 from churn.http.answers import answer_to, remembered
 from churn.http.authentication import BasicAuthentication
@@ -28,7 +29,7 @@ from churn.http.idempotency import OnceOperation, has_key, once
 from churn.http.json_body import StrictJSON, decode_body
 from churn.http.language import language_of
 from churn.http.operation import TrueOperation
-from churn.http.problems import problem_responses
+from churn.http.problems import problem_answer, problem_responses
 from churn.http.query import each_parameter_once, null_parameters
 from churn.ports import HistoryRepository
 from churn.use_cases.answer_once import AnswerOnce
@@ -52,6 +53,7 @@ EXAMPLE: Final[dict[str, Any]] = msgspec.to_builtins(DEMONSTRATION)
 
 def predict_with(
     authentication: BasicAuthentication,
+    history: HistoryRepository,
     predict_attrition: PredictAttrition,
     predict_workforce: PredictWorkforce,
     answer_once: AnswerOnce,
@@ -59,7 +61,8 @@ def predict_with(
     """The route `POST /predict`.
 
     Nearly every request has no key, and those are answered by a middleware: what Litestar does to call a handler takes
-    longer than the prediction.
+    longer than the prediction. One that could not be stored is refused before anything else is done for it, because a
+    crowd that is refused keeps the others waiting for as long as that takes.
     """
 
     def without_key(app: ASGIApp) -> ASGIApp:
@@ -68,6 +71,11 @@ def predict_with(
                 await app(scope, receive, send)
                 return
             request = ChurnRequest(scope, receive, send)
+            try:
+                history.admit()
+            except HistoryQueueFull as error:
+                await problem_answer(request, error)(scope, receive, send)
+                return
             await authentication(request)
             employee = decode_body(scope, await request.body(), Employee)
             prediction = await predict_attrition(employee, account=request.user.username)

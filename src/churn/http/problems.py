@@ -16,6 +16,7 @@ from churn.domain.errors import (
     ActivationConflict,
     AlreadyActive,
     AnswerErased,
+    HistoryQueueFull,
     InvalidCredentials,
     InvalidUsername,
     KeyReused,
@@ -33,6 +34,7 @@ from churn.domain.errors import (
 )
 from churn.domain.expectation import Text
 from churn.domain.language import Language
+from churn.http.connection import JSONAnswer
 from churn.http.json_body import MALFORMED, FieldError, InvalidBody, TooLarge
 from churn.http.language import language_of
 from churn.http.observability import describe_failure
@@ -149,13 +151,21 @@ def problem_response(request: Request[Any, Any, Any], error: Exception) -> Respo
     return Response(problem, status_code=problem.status, media_type=MEDIA_TYPE, headers=headers)
 
 
+def problem_answer(request: Request[Any, Any, Any], error: Exception) -> JSONAnswer:
+    """The same answer without what Litestar's `Response` prepares, which takes longer than a prediction."""
+    problem, headers = problem_of(request, error, language_of(request))
+    encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
+    return JSONAnswer(problem, status=problem.status, headers=[(b"content-type", MEDIA_TYPE.encode()), *encoded])
+
+
 def problem_of(request: Request[Any, Any, Any], error: Exception, language: Language) -> tuple[Problem, dict[str, str]]:
     """What to say of `error`, and the headers to say it with; it is logged if the service is at fault."""
     status = _status_of(error)
     if status not in _KINDS:
         status = 500
     request_id = request.scope["state"].get("request_id", "")
-    if status >= 500:  # noqa: PLR2004
+    # A full queue is the history's to log: once, and not for everyone whom it refuses.
+    if status >= 500 and not isinstance(error, HistoryQueueFull):  # noqa: PLR2004
         _log_failure(error, status, request_id)
     kind = _KINDS[status]
     title, detail = kind.fr if language is Language.FR else kind.en

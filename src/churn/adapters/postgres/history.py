@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import msgspec
+import structlog
 from asyncpg.prepared_stmt import PreparedStatement
 from msgspec import UNSET
 from sqlalchemy import Connection, Row, Select, select, text
@@ -47,6 +48,8 @@ _STREAM_BLOCK: Final = 256
 _MOST_STREAMS: Final = 4
 #: A reader that has stopped reading must not keep a snapshot, and with it every dead row of the database, for ever.
 _END_IF_UNREAD: Final = text("SET LOCAL idle_in_transaction_session_timeout = '60s'")
+
+_log = structlog.get_logger()
 
 type _Waiting = tuple[Prediction, asyncio.Future[None]]
 
@@ -179,6 +182,8 @@ class PostgresHistoryRepository:
         self._writer_id = uuid4()
         self._queue: list[_Waiting] = []
         self._queued = asyncio.Event()
+        # Since the last flush.
+        self._refused = 0
         self._stopping = False
         self._connection: AsyncConnection | None = None
         self._driver: asyncpg.Connection[asyncpg.Record] | None = None
@@ -202,10 +207,15 @@ class PostgresHistoryRepository:
             self._writer = None
         await self._disconnect()
 
-    async def append(self, prediction: Prediction) -> None:
+    def admit(self) -> None:
         """See the port."""
         if self._stopping or len(self._queue) >= self._queue_size:
+            self._refused += 1
             raise HistoryQueueFull("more predictions are waiting than the database can commit")
+
+    async def append(self, prediction: Prediction) -> None:
+        """See the port."""
+        self.admit()
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue.append((prediction, done))
         self._queued.set()
@@ -314,6 +324,10 @@ class PostgresHistoryRepository:
             else:
                 done.set_result(None)
         self._on_flush(HistoryFlush(len(batch), len(failures), loop.time() - started, len(self._queue)))
+        if self._refused:
+            # One line for all of them: one for each would take longer than their refusal.
+            _log.warning("predictions were refused: the queue was full", refused=self._refused)
+            self._refused = 0
 
     async def _store(self, batch: list[_Waiting]) -> dict[int, Exception]:
         """Commit `batch`; the positions of the rows that could not be stored, and why."""
