@@ -12,6 +12,7 @@ from tests.builders import LEAVER
 from tests.http.conftest import ACCOUNTS, PASSWORD, connect, lifespan, new_database, serving
 from tests.http.problem import problem_of
 
+from churn.adapters.memory import MemoryClock
 from churn.domain.account import Role
 from churn.domain.audit import Action
 from churn.domain.language import Language
@@ -148,12 +149,16 @@ async def test_refused_sign_ins_are_audited(guessed: Settings) -> None:
 
 
 async def test_many_bad_sign_ins_are_few_entries(guessed: Settings) -> None:
-    """500 at once, each under another name, leave a handful of entries, and their number."""
-    async with serving(guessed) as client:
+    """500 in one minute, each under another name, leave two entries of a kind, the first and the others, and their
+    number."""
+    clock = MemoryClock()  # however long the machine takes
+    app = create_app(guessed, clock=clock)
+    async with lifespan(app), connect(app, Role.ANALYST) as client:
         responses = await asyncio.gather(*(client.get("/users/me", auth=(f"guess{n}", "x")) for n in range(500)))
+        clock.advance(30)
         assert (await client.get("/users/me")).status_code == 200
     assert {response.status_code for response in responses} <= {401, 429, 503}
     entries = await refusals(guessed)
-    assert 1 <= len(entries) <= 4
+    assert 1 <= max(Counter(entry["action"] for entry in entries).values()) <= 2
     answered = sum(response.status_code != 503 for response in responses)
     assert sum(entry["details"]["times"] for entry in entries) == answered
